@@ -1,0 +1,92 @@
+#include "mxsense/base.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ERROR_TEXT_SIZE = 2048, ALIGNMENT = 64 };
+
+static _Thread_local char error_text[ERROR_TEXT_SIZE];
+static atomic_int_fast64_t outstanding;
+static atomic_int_fast64_t calls;
+
+const char *mxs_status_text(mxs_status status) {
+  switch (status) {
+#define STATUS_TEXT(name, code, text)                                                              \
+  case name:                                                                                       \
+    return text;
+    MXS_STATUS_LIST(STATUS_TEXT)
+#undef STATUS_TEXT
+  case MXS_STATUS_COUNT:
+    break;
+  }
+  return "unknown status";
+}
+
+int mxs_status_exit_code(mxs_status status) {
+  switch (status) {
+#define STATUS_CODE(name, code, text)                                                              \
+  case name:                                                                                       \
+    return code;
+    MXS_STATUS_LIST(STATUS_CODE)
+#undef STATUS_CODE
+  case MXS_STATUS_COUNT:
+    break;
+  }
+  return 70;
+}
+
+const char *mxs_last_error(void) {
+  return error_text;
+}
+
+mxs_status mxs_fail(mxs_status status, const char *format, ...) {
+  char text[ERROR_TEXT_SIZE]; /* the arguments may include mxs_last_error() itself */
+  va_list args;
+  va_start(args, format);
+  if (vsnprintf(text, sizeof text, format, args) < 0)
+    text[0] = '\0';
+  va_end(args);
+  memcpy(error_text, text, sizeof text);
+  return status;
+}
+
+mxs_status mxs_alloc(int64_t count, size_t size, void *out) {
+  void *block = NULL;
+  memcpy(out, &block, sizeof block);
+  size_t bytes = 0;
+  if (count < 0 || __builtin_mul_overflow((size_t)count, size, &bytes) ||
+      bytes > (size_t)PTRDIFF_MAX - ALIGNMENT)
+    return mxs_fail(MXS_ERR_MEMORY, "cannot allocate %lld elements of %zu bytes: size overflows",
+                    (long long)count, size);
+  bytes = bytes == 0 ? ALIGNMENT : bytes;
+  if (posix_memalign(&block, ALIGNMENT, bytes) != 0)
+    return mxs_fail(MXS_ERR_MEMORY, "cannot allocate %.3g GB: use more ranks or nodes, or a smaller k",
+                    (double)bytes * 1e-9);
+  memset(block, 0, bytes);
+  memcpy(out, &block, sizeof block);
+  atomic_fetch_add(&outstanding, 1);
+  atomic_fetch_add(&calls, 1);
+  return MXS_OK;
+}
+
+void mxs_release(void *out) {
+  void *block = NULL;
+  memcpy(&block, out, sizeof block);
+  if (block == NULL)
+    return;
+  free(block);
+  block = NULL;
+  memcpy(out, &block, sizeof block);
+  atomic_fetch_sub(&outstanding, 1);
+}
+
+int64_t mxs_alloc_outstanding(void) {
+  return (int64_t)atomic_load(&outstanding);
+}
+
+int64_t mxs_alloc_calls(void) {
+  return (int64_t)atomic_load(&calls);
+}
