@@ -1,0 +1,40 @@
+/** @file
+ *  The operators that mxsense brings. Room `op`: local, no communicator. */
+#ifndef MXS_OP_OP_H
+#define MXS_OP_OP_H
+
+#include "comm/blocks.h"
+#include "mxsense/op.h"
+#include "mxsense/problem.h"
+
+/** Stored A: this rank's rows, in the order of blocks->own. */
+extern const mxs_op_table mxsi_op_dense;
+
+typedef struct mxs_dense {
+  int64_t entries;          /**< n1 n2 */
+  mxs_storage storage;      /**< MXS_STORAGE_F64 or MXS_STORAGE_F32 */
+  void *rows;               /**< own_rows x entries doubles or floats, row-major */
+  const mxs_blocks *blocks; /**< borrowed: where a measurement's row is */
+  int64_t *slot;            /**< slot[block]: row of its first measurement, -1: not ours */
+} mxs_dense;
+
+/** Allocate the rows for the blocks that this rank owns; mxsi_op_dense.destroy frees it. Local. */
+MXS_CHECKED mxs_status mxsi_dense_create(int64_t entries, mxs_storage storage, const mxs_blocks *blocks,
+                                         mxs_dense **out);
+
+/** Generated ensembles: entry (i, p, q), j = p n2 + q, from Philox4x32-10 with key (seed low, seed high) and
+ *  counter words (c low 32 bits, c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i high):
+ *   - rademacher, version 0: c = j / 128; bit b = j mod 128 is bit b mod 32 of output word b / 32; entry = 1 - 2 bit;
+ *   - gaussian, version 0: c = j / 4; mxs_gaussian4() of the four output words gives entries 4c .. 4c + 3. */
+extern const mxs_op_table mxsi_op_gaussian;
+extern const mxs_op_table mxsi_op_rademacher;
+
+enum { MXS_ENSEMBLE_VERSION = 0 };
+
+MXS_CHECKED mxs_status mxsi_generated_create(int64_t entries, uint64_t seed, void **out);
+
+/** Write the entries of measurements first .. first + count - 1 (count x n1 n2 doubles, row-major). Local. */
+void mxsi_generated_rows(mxs_ensemble ensemble, uint64_t seed, int64_t entries, int64_t first,
+                         int64_t count, double *rows);
+
+#endif

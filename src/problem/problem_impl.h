@@ -1,0 +1,69 @@
+/** @file
+ *  Inside of a problem: what `objective`, `spectral`, `metrics` and `solve` read. Room `problem`. */
+#ifndef MXS_PROBLEM_PROBLEM_IMPL_H
+#define MXS_PROBLEM_PROBLEM_IMPL_H
+
+#include "comm/blocks.h"
+#include "comm/comm.h"
+#include "mxsense/problem.h"
+
+/** One set of measurements, this rank's part: y and weight are in the order of blocks.own. */
+typedef struct mxs_data {
+  mxs_blocks blocks;
+  const mxs_op_table *op;
+  void *self;
+  int64_t first;  /**< measurement 0 of this set is measurement `first` of the operator */
+  double *y;      /**< mxs_blocks_own_rows() measurements */
+  double *weight; /**< 1 trains, 0 is held out; NULL: all train */
+} mxs_data;
+
+/** X* = U V^T as factors (n1 x rank, n2 x rank), or X* itself; both NULL: unknown. */
+typedef struct mxs_truth {
+  int64_t rank;
+  double *U, *V;
+  double *X;
+} mxs_truth;
+
+struct mxs_problem {
+  mxs_comm *comm;
+  int64_t n1, n2, k;
+  mxs_data train;      /**< includes the measurements that `hold_out` chose, with weight 0 */
+  mxs_data validation; /**< held-out measurements of the file; blocks.m = 0: none */
+  int64_t m_train;     /**< sum of the weights over all ranks */
+  int64_t m_validation;
+  mxs_truth truth;
+  double scale2;  /**< sum_i ||A_i||_F^2 / (m n1 n2) */
+  double y_norm2; /**< sum of y_i^2 over the training measurements, by the exact reduction */
+  mxs_ensemble ensemble;
+  mxs_storage storage;
+  uint64_t ensemble_seed;
+  uint64_t digest;
+};
+
+/** Check shapes and options, duplicate the communicator, cut the blocks; y (and weight, for hold_out) allocated.
+ *  `m` counts what the source has; options->measurements shortens it. Collective. */
+MXS_CHECKED mxs_status mxsi_problem_begin(MPI_Comm comm, int64_t n1, int64_t n2, int64_t m,
+                                          int64_t m_validation,
+                                          const mxs_problem_options *options,
+                                          mxs_problem **out);
+
+/** Once train, validation and truth are filled: check y for NaN and Inf, choose the hold-out, and form m_train, scale2,
+ *  y_norm2 and digest. Collective. */
+MXS_CHECKED mxs_status mxsi_problem_finish(mxs_problem *problem, const mxs_problem_options *options);
+
+/** Give the truth as factors (copied). Keeps X* itself where that makes the metrics cheaper. Local. */
+MXS_CHECKED mxs_status mxsi_problem_set_truth(mxs_problem *problem, mxs_cmat U, mxs_cmat V);
+
+/** Give the truth as a matrix (copied); its numerical rank is found. Local. */
+MXS_CHECKED mxs_status mxsi_problem_set_truth_matrix(mxs_problem *problem, mxs_cmat X);
+
+/** Check a recipe, with the key that is out of range in the text. Local. */
+MXS_CHECKED mxs_status mxsi_plant_check(const mxs_plant *plant);
+
+/** Factors of a recipe's X* (balanced: U* = Q_1 sqrt(S), V* = Q_2 sqrt(S)), the same on all ranks. Collective. */
+MXS_CHECKED mxs_status mxsi_plant_truth(const mxs_comm *comm, const mxs_plant *plant, double *U, double *V);
+
+/** Attach the generated ensemble of `problem->ensemble` (seed, shape) to `data`. Local. */
+MXS_CHECKED mxs_status mxsi_problem_attach_generated(mxs_problem *problem, mxs_data *data, int64_t first);
+
+#endif
