@@ -51,15 +51,14 @@ typedef enum mxs_reason {
   MXS_REASON_TARGET = 1,    /**< max_iterations reached */
   MXS_REASON_TOLERANCE = 2, /**< relative residual below the tolerance */
   MXS_REASON_STOPPED = -1,  /**< a hook asked for it */
-  MXS_REASON_WALLTIME = -2, /**< a hook asked for it because time is up */
-  MXS_REASON_DIVERGED = -3  /**< loss or gradient not finite, or loss beyond all bounds */
+  MXS_REASON_DIVERGED = -2  /**< loss or gradient not finite, or loss beyond all bounds */
 } mxs_reason;
 
-/** Name of a reason as in summary.json: "target", "tolerance", "stopped", "walltime", "diverged". Local. */
+/** Name of a reason as in summary.json: "target", "tolerance", "stopped", "diverged". Local. */
 MXS_API const char *mxs_reason_text(mxs_reason reason);
 
 /** Requests of a hook, combined by or. A request of one rank is a request of all. */
-enum { MXS_REQUEST_STOP = 1, MXS_REQUEST_WALLTIME = 2, MXS_REQUEST_CHECKPOINT = 4 };
+enum { MXS_REQUEST_STOP = 1, MXS_REQUEST_CHECKPOINT = 2 };
 
 typedef struct mxs_solver mxs_solver;
 

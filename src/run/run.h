@@ -1,0 +1,20 @@
+/** @file
+ *  A run directory: start or resume a solve there, own it, log, save, and tell how it ended. Room `run`. */
+#ifndef MXS_RUN_RUN_H
+#define MXS_RUN_RUN_H
+
+#include "conf/settings.h"
+
+#include <mpi.h>
+
+/** Catch SIGUSR1, SIGUSR2 and SIGTERM and ignore SIGPIPE; the first act of main(), before MPI_Init. Local. */
+void mxs_run_catch_signals(void);
+
+/** Solve with these settings in directory `dir`: start there, or resume what is there. Collective.
+ *  `*exit_code` receives 0 (finished or nothing to do), 75 (stopped, checkpoint written) or 76 (diverged); a status other
+ *  than MXS_OK has its own exit code, and on 64-66, 69, 73, 77 and 78 everything this call created is removed. Errors are
+ *  returned, not printed. */
+MXS_CHECKED mxs_status mxs_run_solve(MPI_Comm comm, const mxs_settings *settings, const char *dir,
+                                     int *exit_code);
+
+#endif
