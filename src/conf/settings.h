@@ -1,21 +1,17 @@
 /** @file
- *  Settings of a solve: one typed table gives parsing, validation, --help and the effective configuration. Room `conf`. */
+ *  Settings of a solve: one typed table gives parsing, validation, --help and the effective
+ * configuration. Room `conf`. */
 #ifndef MXS_CONF_SETTINGS_H
 #define MXS_CONF_SETTINGS_H
 
+#include "conf/table.h"
 #include "mxsense/problem.h"
 #include "mxsense/solve.h"
 
 typedef enum mxs_progress { MXS_PROGRESS_AUTO, MXS_PROGRESS_ON, MXS_PROGRESS_OFF } mxs_progress;
 
-/** When to write a checkpoint: whichever comes first; 0 switches one off. */
-typedef struct mxs_cadence {
-  int64_t iterations;
-  double seconds;
-} mxs_cadence;
-
-/** Effective settings. Strings are owned by the struct. NaN for alpha and step, 0 for k, measurements and
- *  singular_values mean automatic. */
+/** Effective settings. Strings are owned by the struct. NaN for alpha and step, 0 for k,
+ * measurements and singular_values mean automatic. */
 typedef struct mxs_settings {
   char *problem; /**< absolute path once loaded; NULL: not given */
   int64_t measurements;
@@ -39,27 +35,39 @@ typedef struct mxs_settings {
   int quiet, verbose;
 } mxs_settings;
 
+/** The table of these settings, for --help and for option parsing. */
+extern const mxs_table mxs_settings_table;
+
 /** Every default. Local. */
 MXS_CHECKED mxs_status mxs_settings_defaults(mxs_settings *settings);
 
 void mxs_settings_clear(mxs_settings *settings);
 
-/** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages and for resolving relative paths
- *  in the file. Local (root reads the file, the caller broadcasts its text).
- *  @retval MXS_ERR_SETTINGS names file, line, key, and the nearest valid key or the allowed values */
-MXS_CHECKED mxs_status mxs_settings_merge_yaml(mxs_settings *settings, const char *path, const char *text,
+/** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages and for
+ * resolving relative paths in the file. Local (root reads the file, the caller broadcasts its
+ * text).
+ *  @retval MXS_ERR_SETTINGS names file, line, key, and the nearest valid key or the allowed values
+ */
+MXS_CHECKED mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
+                                               const char *path,
+                                               const char *text,
                                                size_t length);
 
 /** Set one key from the command line; hyphens are as good as underscores.
  *  @retval MXS_ERR_USAGE no such key (with the nearest)  @retval MXS_ERR_SETTINGS bad value */
 MXS_CHECKED mxs_status mxs_settings_set(mxs_settings *settings, const char *key, const char *value);
 
-/** Effective settings as a YAML document, every key, one "key: value" line each in table order, numbers in a form that reads
- *  back to the same bits; feeding it back repeats the run. `*text` is released with mxs_release(). Local. */
+/** Effective settings as a YAML document, every key, one "key: value" line each in table order,
+ * numbers in a form that reads back to the same bits; feeding it back repeats the run. `*text` is
+ * released with mxs_release(). Local. */
 MXS_CHECKED mxs_status mxs_settings_echo(const mxs_settings *settings, char **text);
 
-/** Compare two echoes, ignoring the keys that may change on resume (max_iterations, tolerance, checkpoint_every,
- *  metrics_every, quiet, verbose, progress, problem). Local.
+/** Check what no single key can tell: a problem is named, and keys fit together. Local.
+ *  @retval MXS_ERR_SETTINGS names the keys and the remedy */
+MXS_CHECKED mxs_status mxs_settings_check(const mxs_settings *settings);
+
+/** Compare two echoes, ignoring the keys that may change on resume (max_iterations, tolerance,
+ * checkpoint_every, metrics_every, quiet, verbose, progress, problem). Local.
  *  @retval MXS_ERR_SETTINGS names the first key that differs, with both values and the remedy */
 MXS_CHECKED mxs_status mxs_settings_compatible(const char *stored, const char *now);
 

@@ -1,0 +1,209 @@
+#include "conf/settings.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const mxs_choice models[] = {{"asymmetric", 0}, {NULL, 0}};
+static const mxs_choice methods[] = {{"gd", 0}, {NULL, 0}};
+static const mxs_choice inits[] = {{"random", 0}, {NULL, 0}};
+static const mxs_choice storages[] = {
+    {"auto", MXS_STORAGE_AS_FILE}, {"f64", MXS_STORAGE_F64}, {"f32", MXS_STORAGE_F32}, {NULL, 0}};
+static const mxs_choice reductions[] = {
+    {"reproducible", MXS_REDUCTION_REPRODUCIBLE}, {"fast", MXS_REDUCTION_FAST}, {NULL, 0}};
+static const mxs_choice svd_routes[] = {{"auto", MXS_SVD_AUTO},
+                                        {"replicated", MXS_SVD_REPLICATED},
+                                        {"scalapack", MXS_SVD_SCALAPACK},
+                                        {NULL, 0}};
+static const mxs_choice progresses[] = {
+    {"auto", MXS_PROGRESS_AUTO}, {"on", MXS_PROGRESS_ON}, {"off", MXS_PROGRESS_OFF}, {NULL, 0}};
+
+#define FIELD(name) .key = #name, .offset = offsetof(mxs_settings, name)
+
+static const mxs_option options[] = {
+    {FIELD(problem), .type = MXS_OPTION_PATH, .flags = MXS_OPTION_MAY_CHANGE | MXS_OPTION_REQUIRED,
+     .section = "Problem",
+     .help = "problem file (HDF5); a relative path, also in a settings file, starts at the current "
+             "directory; on resume its content must be the same"},
+    {FIELD(measurements), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
+     .high = INFINITY, .section = "Problem", .help = "use the first N measurements only"},
+    {FIELD(hold_out), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = 1,
+     .flags = MXS_OPTION_BELOW_HIGH, .section = "Problem",
+     .help = "fraction of the measurements kept out of the gradient, to validate on; not with a "
+             "file that has its own held-out measurements"},
+    {FIELD(storage), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = storages,
+     .section = "Problem",
+     .help = "how a stored A is held in memory; auto: as in the file; arithmetic is always f64"},
+    {FIELD(model), .type = MXS_OPTION_CHOICE, .preset = "asymmetric", .choices = models,
+     .section = "Method", .help = "the unknown matrix is U V^T"},
+    {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
+     .section = "Method", .help = "gd: gradient descent on both factors from a small start"},
+    {FIELD(k), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
+     .high = INFINITY, .section = "Method",
+     .help =
+         "columns of the factors, at least the rank looked for; auto: min(n1, n2) / 4, at least 2"},
+    {FIELD(step), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
+     .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Method",
+     .help =
+         "step size mu; auto: 0.25 / s1, with s1 the top singular value of the back-projection"},
+    {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "random", .choices = inits,
+     .section = "Start",
+     .help =
+         "random: entries of U and V i.i.d. N(0, alpha^2); file:PATH: /factors/U and /factors/V of "
+         "an HDF5 file, such as a checkpoint"},
+    {FIELD(alpha), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
+     .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Start",
+     .help = "scale of the random start; auto: 1e-3 sqrt(s1 / scale^2), scale^2 the mean square of "
+             "the entries of A"},
+    {FIELD(seed), .type = MXS_OPTION_INTEGER, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Start", .help = "of the start and of every random choice of the solver"},
+    {FIELD(max_iterations), .type = MXS_OPTION_INTEGER, .preset = "10000", .low = 0,
+     .high = INFINITY, .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
+     .help = "stop after so many iterations, counted from the first start, not from a resume"},
+    {FIELD(tolerance), .type = MXS_OPTION_REAL, .preset = "1e-8", .low = 0, .high = INFINITY,
+     .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
+     .help = "stop when the relative residual norm(R)/norm(y) is at most this; 0: never"},
+    {FIELD(metrics_every), .type = MXS_OPTION_INTEGER, .preset = "10", .low = 1, .high = INFINITY,
+     .flags = MXS_OPTION_MAY_CHANGE, .unit = "iterations", .section = "Output",
+     .help = "between rows of metrics.csv"},
+    {FIELD(singular_values), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto",
+     .low = 1, .high = INFINITY, .section = "Output",
+     .help = "leading singular values of U V^T in the metrics; auto: min(k, 10)"},
+    {FIELD(checkpoint_every), .type = MXS_OPTION_CADENCE, .preset = "10min",
+     .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
+     .help = "between checkpoints, whichever comes first; every end writes one too"},
+    {FIELD(progress), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = progresses,
+     .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
+     .help = "progress line; auto: on a terminal"},
+    {FIELD(quiet), .type = MXS_OPTION_SWITCH, .preset = "false", .flags = MXS_OPTION_MAY_CHANGE,
+     .section = "Output", .help = "print errors and warnings only"},
+    {FIELD(verbose), .type = MXS_OPTION_SWITCH, .preset = "false", .flags = MXS_OPTION_MAY_CHANGE,
+     .section = "Output", .help = "print more: timings, decisions, build"},
+    {FIELD(reduction), .type = MXS_OPTION_CHOICE, .preset = "reproducible", .choices = reductions,
+     .section = "Arithmetic",
+     .help = "reproducible: the same bits at any number of ranks; fast: plain sums of doubles"},
+    {FIELD(svd), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = svd_routes,
+     .section = "Arithmetic",
+     .help = "decomposition of the back-projection; scalapack needs --reduction fast"},
+};
+
+#undef FIELD
+
+const mxs_table mxs_settings_table = {"setting", "mxsense solve --help", options,
+                                      (int)(sizeof options / sizeof options[0])};
+
+mxs_status mxs_settings_defaults(mxs_settings *settings) {
+  *settings = (mxs_settings){0};
+  return mxs_table_defaults(&mxs_settings_table, settings);
+}
+
+void mxs_settings_clear(mxs_settings *settings) {
+  mxs_table_clear(&mxs_settings_table, settings);
+}
+
+mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
+                                   const char *path,
+                                   const char *text,
+                                   size_t length) {
+  return mxs_table_merge_yaml(&mxs_settings_table, settings, path, text, length);
+}
+
+mxs_status mxs_settings_set(mxs_settings *settings, const char *key, const char *value) {
+  const int index = mxs_table_find(&mxs_settings_table, key);
+  if (index < 0) {
+    char suggestion[160];
+    mxs_table_suggest(&mxs_settings_table, key, suggestion, sizeof suggestion);
+    return mxs_fail(MXS_ERR_USAGE, "unknown setting '%.80s': %s", key, suggestion);
+  }
+  return mxs_table_set(&mxs_settings_table, settings, index, value);
+}
+
+mxs_status mxs_settings_check(const mxs_settings *settings) {
+  if (settings->problem == NULL)
+    return mxs_fail(
+        MXS_ERR_SETTINGS,
+        "problem: no problem file given: add --problem FILE, or a line 'problem: FILE' to "
+        "the settings file");
+  if (settings->svd == MXS_SVD_SCALAPACK && settings->reduction != MXS_REDUCTION_FAST)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "svd: scalapack needs reduction: fast, since its bits depend on the number of "
+                    "ranks: set reduction: fast or svd: auto");
+  if (settings->quiet != 0 && settings->verbose != 0)
+    return mxs_fail(MXS_ERR_SETTINGS, "quiet: cannot be combined with verbose: drop one");
+  return MXS_OK;
+}
+
+mxs_status mxs_settings_echo(const mxs_settings *settings, char **text) {
+  *text = NULL;
+  mxs_text out = {0};
+  const mxs_status status = mxs_table_echo(&mxs_settings_table, settings, &out);
+  if (status != MXS_OK) {
+    mxs_release(&out.data);
+    return status;
+  }
+  *text = out.data;
+  return MXS_OK;
+}
+
+/** One "key: value" line of an echo; the parts are not terminated. */
+typedef struct echo_line {
+  const char *key, *value;
+  int key_length, value_length;
+} echo_line;
+
+/* The line at `text`; NULL where there is none. */
+static const char *read_line(const char *text, echo_line *line) {
+  const size_t length = strcspn(text, "\n");
+  const char *colon = memchr(text, ':', length);
+  if (colon == NULL)
+    return NULL;
+  *line = (echo_line){text, colon + 1, (int)(colon - text), (int)(text + length - colon) - 1};
+  while (line->value_length > 0 && line->value[0] == ' ') {
+    line->value++;
+    line->value_length--;
+  }
+  return text[length] == '\n' ? text + length + 1 : text + length;
+}
+
+static int find_line(const char *text, const echo_line *wanted, echo_line *found) {
+  for (const char *p = read_line(text, found); p != NULL; p = read_line(p, found))
+    if (found->key_length == wanted->key_length &&
+        memcmp(found->key, wanted->key, (size_t)wanted->key_length) == 0)
+      return 1;
+  *found = (echo_line){wanted->key, "(not set)", wanted->key_length, (int)strlen("(not set)")};
+  return 0;
+}
+
+static int may_change(const echo_line *line) {
+  char key[64];
+  if (snprintf(key, sizeof key, "%.*s", line->key_length, line->key) < 0)
+    return 0;
+  const int index = mxs_table_find(&mxs_settings_table, key);
+  return index >= 0 && (options[index].flags & MXS_OPTION_MAY_CHANGE) != 0;
+}
+
+static mxs_status same_value(const echo_line *stored, const echo_line *now) {
+  if (stored->value_length == now->value_length &&
+      memcmp(stored->value, now->value, (size_t)now->value_length) == 0)
+    return MXS_OK;
+  return mxs_fail(
+      MXS_ERR_SETTINGS,
+      "%.*s: the run was started with '%.*s', and now it is '%.*s': set it back to resume, "
+      "or start a new run in another directory",
+      now->key_length, now->key, stored->value_length, stored->value, now->value_length,
+      now->value);
+}
+
+mxs_status mxs_settings_compatible(const char *stored, const char *now) {
+  echo_line line;
+  echo_line other;
+  for (const char *p = read_line(now, &line); p != NULL; p = read_line(p, &line)) {
+    (void)find_line(stored, &line, &other);
+    if (!may_change(&line))
+      MXS_TRY(same_value(&other, &line));
+  }
+  for (const char *p = read_line(stored, &line); p != NULL; p = read_line(p, &line))
+    if (!find_line(now, &line, &other) && !may_change(&line))
+      MXS_TRY(same_value(&line, &other));
+  return MXS_OK;
+}

@@ -1,0 +1,53 @@
+#include "conf/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static mxs_status reserve(mxs_text *text, int64_t more) {
+  const int64_t needed = text->length + more + 1;
+  if (needed <= text->capacity)
+    return MXS_OK;
+  char *larger = NULL;
+  const int64_t capacity = needed > 2 * text->capacity ? needed + 256 : 2 * text->capacity;
+  MXS_TRY(mxs_alloc(capacity, 1, &larger));
+  if (text->data != NULL)
+    memcpy(larger, text->data, (size_t)text->length);
+  mxs_release(&text->data);
+  text->data = larger;
+  text->capacity = capacity;
+  return MXS_OK;
+}
+
+mxs_status mxs_text_add(mxs_text *text, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  const int length = vsnprintf(NULL, 0, format, args);
+  va_end(args);
+  if (length < 0)
+    return mxs_fail(MXS_ERR_INTERNAL, "cannot format a text");
+  MXS_TRY(reserve(text, length));
+  va_start(args, format);
+  const int written = vsnprintf(text->data + text->length, (size_t)length + 1, format, args);
+  va_end(args);
+  if (written != length)
+    return mxs_fail(MXS_ERR_INTERNAL, "cannot format a text");
+  text->length += length;
+  return MXS_OK;
+}
+
+mxs_status mxs_text_wrap(mxs_text *text, const char *words, int indent, int width) {
+  int column = indent;
+  for (const char *p = words + strspn(words, " "); *p != '\0';) {
+    const int length = (int)strcspn(p, " ");
+    if (column > indent && column + 1 + length > width) {
+      MXS_TRY(mxs_text_add(text, "\n%*s", indent, ""));
+      column = indent;
+    }
+    MXS_TRY(mxs_text_add(text, "%s%.*s", column > indent ? " " : "", length, p));
+    column += length + (column > indent);
+    p += length;
+    p += strspn(p, " ");
+  }
+  return mxs_text_add(text, "\n");
+}
