@@ -55,11 +55,12 @@ MXS_API const char *mxs_status_text(mxs_status status);
 /** Exit code of a program that ends on `status` (sysexits.h where it fits). Local. */
 MXS_API int mxs_status_exit_code(mxs_status status);
 
-/** Text of this thread's last error, without newline; "" if none. Valid until the next error. Local. */
+/** Text of this thread's last error, without newline; "" if none. Valid until the next error.
+ * Local. */
 MXS_API const char *mxs_last_error(void);
 
-/** Record an error text for this thread and return `status`: `return mxs_fail(MXS_ERR_DATA, ...)`. Local.
- *  The text names the file or key, and what to do. */
+/** Record an error text for this thread and return `status`: `return mxs_fail(MXS_ERR_DATA, ...)`.
+ * Local. The text names the file or key, and what to do. */
 MXS_API mxs_status mxs_fail(mxs_status status, const char *format, ...) MXS_PRINTF(2, 3);
 
 /** Return early with the status of a failed call. */
@@ -100,11 +101,13 @@ static inline mxs_cmat mxs_cview(const double *a, int64_t rows, int64_t cols) {
   return (mxs_cmat){a, rows, cols, cols};
 }
 
-/** Allocate `count` zeroed elements of `size` bytes, 64-byte aligned; `*(void **)out` receives the pointer
- *  (never NULL on success, also for count 0). Local. @retval MXS_ERR_MEMORY, also when count * size overflows. */
+/** Allocate `count` zeroed elements of `size` bytes, 64-byte aligned; `*(void **)out` receives the
+ * pointer (never NULL on success, also for count 0). Local. @retval MXS_ERR_MEMORY, also when count
+ * * size overflows. */
 MXS_API MXS_CHECKED mxs_status mxs_alloc(int64_t count, size_t size, void *out);
 
-/** Free what mxs_alloc() gave and set the pointer to NULL; `out` is the address of the pointer. Local. */
+/** Free what mxs_alloc() gave and set the pointer to NULL; `out` is the address of the pointer.
+ * Local. */
 MXS_API void mxs_release(void *out);
 
 /** Number of mxs_alloc() blocks not yet released in this process; 0 when nothing leaks. Local. */

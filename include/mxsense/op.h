@@ -1,13 +1,14 @@
 /** @file
  *  Measurement operators: linear maps A(X) = (<A_0, X>, ..., <A_{m-1}, X>) of an n1 x n2 matrix X.
  *
- *  An operator is a table of functions over ranges of measurements. The functions are local: they know no
- *  rank and send no message, and are only called for ranges inside one canonical block. The same range
- *  and arguments must give the same bits at every call: the solver's reproducibility rests on it.
+ *  An operator is a table of functions over ranges of measurements. The functions are local: they
+ * know no rank and send no message, and are only called for ranges inside one canonical block. The
+ * same range and arguments must give the same bits at every call: the solver's reproducibility
+ * rests on it.
  *
  *  A table supplies one of two families; the solver composes everything else from it:
- *   - `apply` and `adjoint_mul` for structured operators (entries, rank-one, masks, ...), which then never
- *     touch n1 x n2 numbers;
+ *   - `apply` and `adjoint_mul` for structured operators (entries, rank-one, masks, ...), which
+ * then never touch n1 x n2 numbers;
  *   - `pass` for operators whose A_i are full matrices: both directions in one visit to each A_i.
  */
 #ifndef MXSENSE_OP_H
@@ -19,8 +20,8 @@
 extern "C" {
 #endif
 
-/** Functions of a measurement operator. `self` is the pointer given together with the table. All Local.
- *  A status other than MXS_OK (with mxs_fail() for the text) ends the solve on all ranks. */
+/** Functions of a measurement operator. `self` is the pointer given together with the table. All
+ * Local. A status other than MXS_OK (with mxs_fail() for the text) ends the solve on all ranks. */
 typedef struct mxs_op_table {
   /** Short name, shown in the log. */
   const char *name;
@@ -30,17 +31,31 @@ typedef struct mxs_op_table {
   mxs_status (*apply)(void *self, int64_t first, int64_t count, mxs_cmat U, mxs_cmat V, double *z);
 
   /** C += (sum_i w_i A_i) B  (transpose = 0; B: n2 x c, C: n1 x c), or
-   *  C += (sum_i w_i A_i)^T B (transpose = 1; B: n1 x c, C: n2 x c).  w: count doubles; no aliasing. */
-  mxs_status (*adjoint_mul)(void *self, int64_t first, int64_t count, const double *w, int transpose,
-                            mxs_cmat B, mxs_mat C);
+   *  C += (sum_i w_i A_i)^T B (transpose = 1; B: n1 x c, C: n2 x c).  w: count doubles; no
+   * aliasing. */
+  mxs_status (*adjoint_mul)(void *self,
+                            int64_t first,
+                            int64_t count,
+                            const double *w,
+                            int transpose,
+                            mxs_cmat B,
+                            mxs_mat C);
 
   /** w_i = <A_i, X> - y_i  and  G += sum_i weight_i w_i A_i,  each A_i visited once.
-   *  x: X row-major, n1 n2 doubles, or NULL: w is input and stays. y: count doubles, or NULL for zero.
-   *  weight: count doubles, or NULL for one. g: G row-major, or NULL: forward only. No aliasing. */
-  mxs_status (*pass)(void *self, int64_t first, int64_t count, const double *x, const double *y,
-                     const double *weight, double *w, double *g);
+   *  x: X row-major, n1 n2 doubles, or NULL: w is input and stays. y: count doubles, or NULL for
+   * zero. weight: count doubles, or NULL for one. g: G row-major, or NULL: forward only. No
+   * aliasing. */
+  mxs_status (*pass)(void *self,
+                     int64_t first,
+                     int64_t count,
+                     const double *x,
+                     const double *y,
+                     const double *weight,
+                     double *w,
+                     double *g);
 
-  /** *sum = sum_i ||A_i||_F^2 over the range. NULL: taken as n1 n2 for every A_i (unit variance). */
+  /** *sum = sum_i ||A_i||_F^2 over the range. NULL: taken as n1 n2 for every A_i (unit variance).
+   */
   mxs_status (*frobenius2)(void *self, int64_t first, int64_t count, double *sum);
 
   /** Free `self`. NULL: the caller keeps it. */

@@ -1,10 +1,10 @@
 /** @file
- *  A recovery problem: measurements y_i = <A_i, X*> + noise of an unknown n1 x n2 matrix X*, sharded over
- *  the ranks of a communicator.
+ *  A recovery problem: measurements y_i = <A_i, X*> + noise of an unknown n1 x n2 matrix X*,
+ * sharded over the ranks of a communicator.
  *
  *  Measurements are cut into canonical blocks, fixed by m, n1, n2 and k alone; block b of the fixed
- *  (bit-reversed) order belongs to rank b mod P. Each rank holds its own blocks of y, and of A where A is
- *  stored, and nothing else.
+ *  (bit-reversed) order belongs to rank b mod P. Each rank holds its own blocks of y, and of A
+ * where A is stored, and nothing else.
  */
 #ifndef MXSENSE_PROBLEM_H
 #define MXSENSE_PROBLEM_H
@@ -21,8 +21,9 @@ typedef struct mxs_problem mxs_problem;
 
 /** Ensembles of measurement matrices. */
 typedef enum mxs_ensemble {
-  MXS_ENSEMBLE_DENSE,      /**< A stored */
-  MXS_ENSEMBLE_GAUSSIAN,   /**< generated: i.i.d. N(0, 1) entries, a pure function of (seed, i, p, q) */
+  MXS_ENSEMBLE_DENSE,    /**< A stored */
+  MXS_ENSEMBLE_GAUSSIAN, /**< generated: i.i.d. N(0, 1) entries, a pure function of (seed, i, p, q)
+                          */
   MXS_ENSEMBLE_RADEMACHER, /**< generated: i.i.d. +-1 entries, a pure function of (seed, i, p, q) */
   MXS_ENSEMBLE_USER        /**< the caller's own operator */
 } mxs_ensemble;
@@ -32,15 +33,16 @@ typedef enum mxs_storage { MXS_STORAGE_AS_FILE, MXS_STORAGE_F64, MXS_STORAGE_F32
 
 /** What a solver wants from a problem; fixed when the problem is made. */
 typedef struct mxs_problem_options {
-  int64_t k;            /**< columns of the factors to be solved for: fixes the canonical blocks; >= 1 */
+  int64_t k; /**< columns of the factors to be solved for: fixes the canonical blocks; >= 1 */
   int64_t measurements; /**< use the first so many only; 0: all */
-  double hold_out;      /**< fraction in [0, 1) kept out of the gradient, chosen by counter; 0: none */
-  uint64_t seed;        /**< of the hold-out choice */
-  mxs_storage storage;  /**< of a stored A */
+  double hold_out; /**< fraction in [0, 1) kept out of the gradient, chosen by counter; 0: none */
+  uint64_t seed;   /**< of the hold-out choice */
+  mxs_storage storage; /**< of a stored A */
 } mxs_problem_options;
 
-/** Recipe of a planted problem: X* = U* V*^T with orthonormal singular vectors, singular values evenly
- *  spaced from 1 to 1/condition; y_i = <A_i, X*> + noise * N(0, 1). A generated ensemble's A is never stored. */
+/** Recipe of a planted problem: X* = U* V*^T with orthonormal singular vectors, singular values
+ * evenly spaced from 1 to 1/condition; y_i = <A_i, X*> + noise * N(0, 1). A generated ensemble's A
+ * is never stored. */
 typedef struct mxs_plant {
   int64_t n1, n2;       /**< shape of X* */
   int64_t rank;         /**< 1 <= rank <= min(n1, n2) */
@@ -54,7 +56,8 @@ typedef struct mxs_plant {
 
 /** Plant a problem in memory. Collective. Cost: one pass over the generated measurements.
  *  @retval MXS_ERR_SETTINGS a field of `plant` or `options` is out of range */
-MXS_API MXS_CHECKED mxs_status mxs_problem_plant(MPI_Comm comm, const mxs_plant *plant,
+MXS_API MXS_CHECKED mxs_status mxs_problem_plant(MPI_Comm comm,
+                                                 const mxs_plant *plant,
                                                  const mxs_problem_options *options,
                                                  mxs_problem **problem);
 
@@ -62,24 +65,28 @@ MXS_API MXS_CHECKED mxs_status mxs_problem_plant(MPI_Comm comm, const mxs_plant 
 typedef struct mxs_problem_spec {
   int64_t n1, n2, m;
   const mxs_op_table *table; /**< must outlive the problem */
-  void *self;                /**< given to every function of the table; destroyed with the problem if the
-                                  table has `destroy`, even when creation fails */
-  /** y[0 .. count-1] = measurements first .. first + count - 1; called once per own block. Local. */
+  void *self; /**< given to every function of the table; destroyed with the problem if the
+                   table has `destroy`, even when creation fails */
+  /** y[0 .. count-1] = measurements first .. first + count - 1; called once per own block. Local.
+   */
   mxs_status (*measurements)(void *self, int64_t first, int64_t count, double *y);
   mxs_cmat truth_U, truth_V; /**< X* = U* V*^T for the metrics, copied; .a = NULL: unknown */
 } mxs_problem_spec;
 
 /** Make a problem from a caller's operator. Collective.
  *  @retval MXS_ERR_SETTINGS shapes or options out of range  @retval MXS_ERR_DATA y is not finite */
-MXS_API MXS_CHECKED mxs_status mxs_problem_create(MPI_Comm comm, const mxs_problem_spec *spec,
+MXS_API MXS_CHECKED mxs_status mxs_problem_create(MPI_Comm comm,
+                                                  const mxs_problem_spec *spec,
                                                   const mxs_problem_options *options,
                                                   mxs_problem **problem);
 
 /** Read a problem file (HDF5; README, "Your own data"), each rank its own measurements. Collective.
  *  Only in builds with HDF5. Every entry is checked to be finite.
  *  @retval MXS_ERR_INPUT no such file  @retval MXS_ERR_PERMISSION not readable
- *  @retval MXS_ERR_DATA not HDF5, shapes or types wrong, or not finite; the text names path, dataset, index */
-MXS_API MXS_CHECKED mxs_status mxs_problem_load(MPI_Comm comm, const char *path,
+ *  @retval MXS_ERR_DATA not HDF5, shapes or types wrong, or not finite; the text names path,
+ * dataset, index */
+MXS_API MXS_CHECKED mxs_status mxs_problem_load(MPI_Comm comm,
+                                                const char *path,
                                                 const mxs_problem_options *options,
                                                 mxs_problem **problem);
 

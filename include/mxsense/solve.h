@@ -2,13 +2,16 @@
  *  Factorised gradient descent from a small random start, for problems of problem.h.
  *
  *      f(U, V) = 1/(2m) sum_i R_i^2,   R_i = <A_i, U V^T> - y_i,   U: n1 x k,  V: n2 x k
- *      G = (1/m) sum_i R_i A_i;   U <- U - step G V,   V <- V - step G^T U   (both from the old pair)
+ *      G = (1/m) sum_i R_i A_i;   U <- U - step G V,   V <- V - step G^T U   (both from the old
+ * pair)
  *
- *  The method of Soltanolkotabi, Stoeger and Xie, "Implicit balancing and regularization" (COLT 2023), in raw
- *  (not 1/sqrt(m)-normalised) measurements: the iterates are the paper's for the same step.
+ *  The method of Soltanolkotabi, Stoeger and Xie, "Implicit balancing and regularization" (COLT
+ * 2023), in raw (not 1/sqrt(m)-normalised) measurements: the iterates are the paper's for the same
+ * step.
  *
- *  One allreduce per iteration carries the factor gradients, the loss, the held-out loss and the status words.
- *  With MXS_REDUCTION_REPRODUCIBLE, factors and metrics (but times) are the same bits at any number of ranks.
+ *  One allreduce per iteration carries the factor gradients, the loss, the held-out loss and the
+ * status words. With MXS_REDUCTION_REPRODUCIBLE, factors and metrics (but times) are the same bits
+ * at any number of ranks.
  */
 #ifndef MXSENSE_SOLVE_H
 #define MXSENSE_SOLVE_H
@@ -30,14 +33,15 @@ typedef enum mxs_svd_route {
 
 /** Settings of a solve; start from mxs_solve_defaults(). NaN for a number means automatic. */
 typedef struct mxs_solve_options {
-  double alpha;           /**< start scale: entries of U0, V0 i.i.d. N(0, alpha^2); NaN: 1e-3 sqrt(s_1/scale^2) */
-  double step;            /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y) */
-  uint64_t seed;          /**< of the start */
-  mxs_cmat start_U;       /**< start from these factors instead (n1 x k, copied); .a = NULL: random */
-  mxs_cmat start_V;       /**< n2 x k */
-  int64_t max_iterations; /**< absolute */
-  double tolerance;       /**< stop when ||R|| / ||y|| <= tolerance; 0: never */
-  int64_t metrics_every;  /**< iterations between metrics rows */
+  double alpha;     /**< start scale: entries of U0, V0 i.i.d. N(0, alpha^2); NaN: 1e-3
+                       sqrt(s_1/scale^2) */
+  double step;      /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y) */
+  uint64_t seed;    /**< of the start */
+  mxs_cmat start_U; /**< start from these factors instead (n1 x k, copied); .a = NULL: random */
+  mxs_cmat start_V; /**< n2 x k */
+  int64_t max_iterations;  /**< absolute */
+  double tolerance;        /**< stop when ||R|| / ||y|| <= tolerance; 0: never */
+  int64_t metrics_every;   /**< iterations between metrics rows */
   int64_t singular_values; /**< columns sigma_1 .. sigma_q of the metrics; 0: min(k, 10) */
   mxs_reduction reduction;
   mxs_svd_route svd;
@@ -67,11 +71,13 @@ typedef struct mxs_hooks {
   void *ctx;
   /** What this rank asks for, read once per iteration. Local. */
   int (*poll)(void *ctx, int64_t iteration);
-  /** A metrics row; names from mxs_solver_columns(). Logically collective, the same bits on all ranks. */
+  /** A metrics row; names from mxs_solver_columns(). Logically collective, the same bits on all
+   * ranks. */
   mxs_status (*row)(void *ctx, const double *row);
   /** Every iteration, after the pass: for progress. Logically collective. */
   void (*progress)(void *ctx, int64_t iteration, double loss, double relative_residual);
-  /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Collective. */
+  /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Collective.
+   */
   mxs_status (*checkpoint)(void *ctx, int64_t iteration);
 } mxs_hooks;
 
@@ -80,19 +86,21 @@ typedef struct mxs_result {
   mxs_reason reason;
   int64_t iterations;
   double loss, relative_residual, validation_loss, test_error; /**< NaN where not defined */
-  int64_t rank_estimate;   /**< singular values of U V^T above the largest gap */
-  double passes_over_A;    /**< visits to all measurements, since the first start */
-  double seconds;          /**< cumulative, as the column of the metrics */
+  int64_t rank_estimate;          /**< singular values of U V^T above the largest gap */
+  double passes_over_A;           /**< visits to all measurements, since the first start */
+  double seconds;                 /**< cumulative, as the column of the metrics */
   double step, alpha, scale2, s1; /**< what automatic settings came to */
   double compute_s, reduce_s, metrics_s, checkpoint_s; /**< this rank, this process */
-  int64_t reduce_bytes; /**< payload of one iteration's allreduce */
+  int64_t reduce_bytes;                                /**< payload of one iteration's allreduce */
 } mxs_result;
 
 /** Prepare a solve: spectrum of the back-projection (one pass), start, workspace. Collective.
- *  `problem` is borrowed and must outlive the solver. Memory per rank, doubles: about 6 (n1 + n2) k, and
- *  for operators with `pass` 2 n1 n2.
- *  @retval MXS_ERR_SETTINGS an option is out of range  @retval MXS_ERR_DATA start factors not finite */
-MXS_API MXS_CHECKED mxs_status mxs_solver_create(mxs_problem *problem, const mxs_solve_options *options,
+ *  `problem` is borrowed and must outlive the solver. Memory per rank, doubles: about 6 (n1 + n2)
+ * k, and for operators with `pass` 2 n1 n2.
+ *  @retval MXS_ERR_SETTINGS an option is out of range  @retval MXS_ERR_DATA start factors not
+ * finite */
+MXS_API MXS_CHECKED mxs_status mxs_solver_create(mxs_problem *problem,
+                                                 const mxs_solve_options *options,
                                                  mxs_solver **solver);
 
 /** Free a solver and set the pointer to NULL; NULL-safe. Collective. */
@@ -100,7 +108,8 @@ MXS_API void mxs_solver_destroy(mxs_solver **solver);
 
 /** Iterate until an end; may be called again after a stop. Collective.
  *  Divergence is a reason, not an error. */
-MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver, const mxs_hooks *hooks,
+MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver,
+                                              const mxs_hooks *hooks,
                                               mxs_result *result);
 
 /** The factors, owned by the solver; valid until it runs again or is destroyed. Local. */
@@ -109,7 +118,8 @@ MXS_API void mxs_solver_factors(const mxs_solver *solver, mxs_cmat *U, mxs_cmat 
 /** Names of the columns of a metrics row. Local. @returns their number */
 MXS_API int64_t mxs_solver_columns(const mxs_solver *solver, const char *const **names);
 
-/** One named array of the state of a solver, of doubles or of 64-bit integers, the same on all ranks. */
+/** One named array of the state of a solver, of doubles or of 64-bit integers, the same on all
+ * ranks. */
 typedef struct mxs_array {
   const char *name; /**< for instance "factors/U", "state/scales" */
   int is_integer;
@@ -117,12 +127,13 @@ typedef struct mxs_array {
   void *data;         /**< double * or int64_t *, owned by the solver */
 } mxs_array;
 
-/** Everything that is needed to go on: save all arrays; to resume, create a solver with the same problem and
- *  options, fill them all, and call mxs_solver_restored(). Local. @returns their number */
+/** Everything that is needed to go on: save all arrays; to resume, create a solver with the same
+ * problem and options, fill them all, and call mxs_solver_restored(). Local. @returns their number
+ */
 MXS_API int64_t mxs_solver_state(mxs_solver *solver, mxs_array **arrays);
 
-/** Tell the solver that its state was filled in. The pass of the saved iteration is repeated, so rows from that
- *  iteration on come again, with the same bits. Collective. */
+/** Tell the solver that its state was filled in. The pass of the saved iteration is repeated, so
+ * rows from that iteration on come again, with the same bits. Collective. */
 MXS_API MXS_CHECKED mxs_status mxs_solver_restored(mxs_solver *solver);
 
 #ifdef __cplusplus

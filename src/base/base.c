@@ -63,7 +63,8 @@ mxs_status mxs_alloc(int64_t count, size_t size, void *out) {
                     (long long)count, size);
   bytes = bytes == 0 ? ALIGNMENT : bytes;
   if (posix_memalign(&block, ALIGNMENT, bytes) != 0)
-    return mxs_fail(MXS_ERR_MEMORY, "cannot allocate %.3g GB: use more ranks or nodes, or a smaller k",
+    return mxs_fail(MXS_ERR_MEMORY,
+                    "cannot allocate %.3g GB: use more ranks or nodes, or a smaller k",
                     (double)bytes * 1e-9);
   memset(block, 0, bytes);
   memcpy(out, &block, sizeof block);

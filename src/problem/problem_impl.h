@@ -1,5 +1,6 @@
 /** @file
- *  Inside of a problem: what `objective`, `spectral`, `metrics` and `solve` read. Room `problem`. */
+ *  Inside of a problem: what `objective`, `spectral`, `metrics` and `solve` read. Room `problem`.
+ */
 #ifndef MXS_PROBLEM_PROBLEM_IMPL_H
 #define MXS_PROBLEM_PROBLEM_IMPL_H
 
@@ -40,18 +41,24 @@ struct mxs_problem {
   uint64_t digest;
 };
 
-/** Check shapes and options, duplicate the communicator, cut the blocks; y (and weight, for hold_out) allocated.
- *  `m` counts what the source has; options->measurements shortens it. Collective. */
-MXS_CHECKED mxs_status mxsi_problem_begin(MPI_Comm comm, int64_t n1, int64_t n2, int64_t m,
+/** Check shapes and options, duplicate the communicator, cut the blocks; y (and weight, for
+ * hold_out) allocated. `m` counts what the source has; options->measurements shortens it.
+ * Collective. */
+MXS_CHECKED mxs_status mxsi_problem_begin(MPI_Comm comm,
+                                          int64_t n1,
+                                          int64_t n2,
+                                          int64_t m,
                                           int64_t m_validation,
                                           const mxs_problem_options *options,
                                           mxs_problem **out);
 
-/** Once train, validation and truth are filled: check y for NaN and Inf, choose the hold-out, and form m_train, scale2,
- *  y_norm2 and digest. Collective. */
-MXS_CHECKED mxs_status mxsi_problem_finish(mxs_problem *problem, const mxs_problem_options *options);
+/** Once train, validation and truth are filled: check y for NaN and Inf, choose the hold-out, and
+ * form m_train, scale2, y_norm2 and digest. Collective. */
+MXS_CHECKED mxs_status mxsi_problem_finish(mxs_problem *problem,
+                                           const mxs_problem_options *options);
 
-/** Give the truth as factors (copied). Keeps X* itself where that makes the metrics cheaper. Local. */
+/** Give the truth as factors (copied). Keeps X* itself where that makes the metrics cheaper. Local.
+ */
 MXS_CHECKED mxs_status mxsi_problem_set_truth(mxs_problem *problem, mxs_cmat U, mxs_cmat V);
 
 /** Give the truth as a matrix (copied); its numerical rank is found. Local. */
@@ -60,10 +67,19 @@ MXS_CHECKED mxs_status mxsi_problem_set_truth_matrix(mxs_problem *problem, mxs_c
 /** Check a recipe, with the key that is out of range in the text. Local. */
 MXS_CHECKED mxs_status mxsi_plant_check(const mxs_plant *plant);
 
-/** Factors of a recipe's X* (balanced: U* = Q_1 sqrt(S), V* = Q_2 sqrt(S)), the same on all ranks. Collective. */
-MXS_CHECKED mxs_status mxsi_plant_truth(const mxs_comm *comm, const mxs_plant *plant, double *U, double *V);
+/** Factors of a recipe's X* (balanced: U* = Q_1 sqrt(S), V* = Q_2 sqrt(S)), the same on all ranks.
+ * Collective. */
+MXS_CHECKED mxs_status mxsi_plant_truth(const mxs_comm *comm,
+                                        const mxs_plant *plant,
+                                        double *U,
+                                        double *V);
+
+/** Add the recipe's noise to y of measurements first .. first + count - 1. Local. */
+void mxsi_plant_noise(const mxs_plant *plant, int64_t first, int64_t count, double *y);
 
 /** Attach the generated ensemble of `problem->ensemble` (seed, shape) to `data`. Local. */
-MXS_CHECKED mxs_status mxsi_problem_attach_generated(mxs_problem *problem, mxs_data *data, int64_t first);
+MXS_CHECKED mxs_status mxsi_problem_attach_generated(mxs_problem *problem,
+                                                     mxs_data *data,
+                                                     int64_t first);
 
 #endif

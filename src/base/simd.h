@@ -1,0 +1,22 @@
+/** @file
+ *  Vector types and per-instruction-set clones of hot loops. Room `base`.
+ *
+ *  A loop marked MXS_SIMD is compiled for AVX-512, AVX2 and the baseline, and picked by the CPU at
+ * load time. The lane structure is written out and contraction is off, so all clones give the same
+ * bits. */
+#ifndef MXS_BASE_SIMD_H
+#define MXS_BASE_SIMD_H
+
+#if defined(__SANITIZE_ADDRESS__) || !defined(__x86_64__) || defined(__clang__)
+#define MXS_SIMD /* the resolver of a clone runs before the sanitizer's runtime is ready */
+#else
+#define MXS_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#endif
+
+enum { MXS_LANES = 8 };
+
+/** Eight doubles, and eight floats, as one value. */
+typedef double mxs_lanes __attribute__((vector_size(64)));
+typedef float mxs_flanes __attribute__((vector_size(32)));
+
+#endif

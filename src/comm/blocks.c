@@ -1,0 +1,68 @@
+#include "comm/blocks.h"
+
+static int64_t reverse_bits(int64_t value, int bits) {
+  int64_t reversed = 0;
+  for (int b = 0; b < bits; b++)
+    reversed |= ((value >> b) & 1) << (bits - 1 - b);
+  return reversed;
+}
+
+int64_t mxs_blocks_rows(int64_t m, int64_t k) {
+  int64_t rows = k > (INT64_C(1) << 40) ? INT64_C(1) << 44 : 10 * k;
+  if (rows < 32)
+    rows = 32;
+  const int64_t least = m / MXS_MAX_BLOCKS + (m % MXS_MAX_BLOCKS != 0);
+  if (rows < least)
+    rows = least;
+  return (rows + 7) / 8 * 8;
+}
+
+mxs_status mxs_blocks_create(int64_t m, int64_t rows, int rank, int size, mxs_blocks *out) {
+  *out = (mxs_blocks){.m = m, .rows = rows, .count = m / rows + (m % rows != 0)};
+  if (out->count > MXS_MAX_BLOCKS)
+    return mxs_fail(MXS_ERR_ARG, "%lld measurements in blocks of %lld are more than %d blocks",
+                    (long long)m, (long long)rows, (int)MXS_MAX_BLOCKS);
+  out->own_count = out->count / size + (rank < out->count % size);
+  mxs_status status = MXS_OK;
+  MXS_TRY_GOTO(status, mxs_alloc(out->own_count, sizeof *out->own, &out->own), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(out->own_count + 1, sizeof *out->offset, &out->offset), cleanup);
+  int bits = 0;
+  while ((INT64_C(1) << bits) < out->count)
+    bits++;
+  int64_t position = 0;
+  int64_t own = 0;
+  for (int64_t t = 0; t < INT64_C(1) << bits; t++) {
+    const int64_t block = reverse_bits(t, bits);
+    if (block >= out->count)
+      continue;
+    if (position % size == rank) {
+      out->own[own] = block;
+      out->offset[own + 1] = out->offset[own] + mxs_blocks_size(out, block);
+      own++;
+    }
+    position++;
+  }
+cleanup:
+  if (status != MXS_OK)
+    mxs_blocks_clear(out);
+  return status;
+}
+
+void mxs_blocks_clear(mxs_blocks *blocks) {
+  mxs_release(&blocks->own);
+  mxs_release(&blocks->offset);
+  *blocks = (mxs_blocks){0};
+}
+
+int64_t mxs_blocks_first(const mxs_blocks *blocks, int64_t block) {
+  return block * blocks->rows;
+}
+
+int64_t mxs_blocks_size(const mxs_blocks *blocks, int64_t block) {
+  const int64_t left = blocks->m - block * blocks->rows;
+  return left < blocks->rows ? left : blocks->rows;
+}
+
+int64_t mxs_blocks_own_rows(const mxs_blocks *blocks) {
+  return blocks->offset == NULL ? 0 : blocks->offset[blocks->own_count];
+}

@@ -1,0 +1,89 @@
+#include "comm/comm.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { TEXT_SIZE = 2048 };
+
+mxs_status mxs_comm_create(MPI_Comm mpi, mxs_comm **out) {
+  *out = NULL;
+  mxs_comm *comm = NULL;
+  MXS_TRY(mxs_alloc(1, sizeof *comm, &comm));
+  MPI_Comm_dup(mpi, &comm->mpi);
+  MPI_Comm_rank(comm->mpi, &comm->rank);
+  MPI_Comm_size(comm->mpi, &comm->size);
+  *out = comm;
+  return MXS_OK;
+}
+
+void mxs_comm_destroy(mxs_comm **comm) {
+  if (*comm == NULL)
+    return;
+  MPI_Comm_free(&(*comm)->mpi);
+  mxs_release(comm);
+}
+
+mxs_status mxs_comm_agree(const mxs_comm *comm, mxs_status status) {
+  /* The lowest failing rank decides: the maximum of size - rank over those that failed. */
+  int mine = status == MXS_OK ? 0 : comm->size - comm->rank;
+  int worst = 0;
+  MPI_Allreduce(&mine, &worst, 1, MPI_INT, MPI_MAX, comm->mpi);
+  if (worst == 0)
+    return MXS_OK;
+  const int culprit = comm->size - worst;
+  struct {
+    int status;
+    char text[TEXT_SIZE];
+  } message = {0};
+  if (comm->rank == culprit) {
+    message.status = (int)status;
+    const char *text = mxs_last_error();
+    const int tagged = comm->size > 1 && strncmp(text, "[rank ", 6) != 0;
+    if (tagged)
+      (void)snprintf(message.text, sizeof message.text, "[rank %d] %s", comm->rank, text);
+    else
+      (void)snprintf(message.text, sizeof message.text, "%s", text);
+  }
+  MPI_Bcast(&message, (int)sizeof message, MPI_BYTE, culprit, comm->mpi);
+  return mxs_fail((mxs_status)message.status, "%s", message.text);
+}
+
+mxs_status mxs_comm_same(const mxs_comm *comm, uint64_t digest, const char *what) {
+  uint64_t root = digest;
+  MPI_Bcast(&root, 1, MPI_UINT64_T, 0, comm->mpi);
+  int mine = root == digest ? 0 : comm->size - comm->rank;
+  int worst = 0;
+  MPI_Allreduce(&mine, &worst, 1, MPI_INT, MPI_MAX, comm->mpi);
+  if (worst == 0)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_MISMATCH,
+                  "rank %d was started with another %s than rank 0: start all ranks alike",
+                  comm->size - worst, what);
+}
+
+void mxs_comm_bcast(const mxs_comm *comm, void *data, int64_t bytes, int root) {
+  const int64_t piece = INT64_C(1) << 30;
+  for (int64_t done = 0; done < bytes; done += piece) {
+    const int64_t left = bytes - done;
+    MPI_Bcast((char *)data + done, (int)(left < piece ? left : piece), MPI_BYTE, root, comm->mpi);
+  }
+}
+
+int64_t mxs_comm_sum(const mxs_comm *comm, int64_t value) {
+  uint64_t sum = (uint64_t)value;
+  MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_UINT64_T, MPI_SUM, comm->mpi);
+  return (int64_t)sum;
+}
+
+int64_t mxs_comm_max(const mxs_comm *comm, int64_t value) {
+  MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
+  return value;
+}
+
+mxs_spread mxs_comm_spread(const mxs_comm *comm, double value) {
+  double extremes[2] = {-value, value};
+  double sum = value;
+  MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_DOUBLE, MPI_MAX, comm->mpi);
+  MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, comm->mpi);
+  return (mxs_spread){-extremes[0], sum / (double)comm->size, extremes[1]};
+}

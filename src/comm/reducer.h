@@ -1,0 +1,74 @@
+/** @file
+ *  Sums over blocks of measurements that do not depend on order, on the number of ranks, or on the
+ * allreduce algorithm. Room `comm`.
+ *
+ *  A leaf is what one block contributes: a row of doubles, cut into quantities (gradient of U,
+ * gradient of V, loss, ...). In reproducible mode each entry v of a quantity with scale exponent e
+ * is split into two integers, t = v 2^(35 - e),   hi = rint(t),   lo = rint((t - hi) 2^40), and
+ * added: integer sums have no rounding, so no order. The scale follows the largest entry of the
+ * pass before: with 2^13 blocks there is room for entries up to 2^13 times that one, and a
+ * resolution of 2^-75 of it. A pass in which an entry outgrew the room, or in which all shrank
+ * below 2^-22 of it, must be redone, with a scale that fits; finish() says so, with the same answer
+ * on all ranks. Every leaf is thus kept to 2^-53 of its largest entry or better.
+ *
+ *  The largest exponent travels in the same message: each block adds one to a counter of its
+ * exponent relative to the scale (64 counters of 14 bits in 16 words per quantity). Counters of
+ * status words ride along too.
+ *
+ *  In fast mode leaves are summed as doubles, and by MPI_Allreduce in its own order. */
+#ifndef MXS_COMM_REDUCER_H
+#define MXS_COMM_REDUCER_H
+
+#include "comm/comm.h"
+
+#include "mxsense/solve.h"
+
+enum { MXS_REDUCER_QUANTITIES = 4, MXS_REDUCER_WORDS = 4 };
+
+typedef struct mxs_reducer mxs_reducer;
+
+/** Make a reducer for leaves of `quantities` <= MXS_REDUCER_QUANTITIES consecutive runs of
+ * lengths[q] doubles. Local. */
+MXS_CHECKED mxs_status mxs_reducer_create(const mxs_comm *comm,
+                                          mxs_reduction mode,
+                                          const int64_t *lengths,
+                                          int quantities,
+                                          mxs_reducer **out);
+
+void mxs_reducer_destroy(mxs_reducer **reducer);
+
+/** Scale exponents, one per quantity: state that a resumed run must restore for the same bits.
+ * Local. */
+int64_t *mxs_reducer_scales(mxs_reducer *reducer);
+
+/** Start a pass: all sums and words zero. Local. */
+void mxs_reducer_begin(mxs_reducer *reducer);
+
+/** A zeroed leaf for the next block; valid until commit. Local. */
+double *mxs_reducer_leaf(mxs_reducer *reducer);
+
+/** Add the leaf. An entry that is NaN or Inf is counted and left out. Local. Cost: about 1 ns per
+ * entry. */
+void mxs_reducer_commit(mxs_reducer *reducer);
+
+/** Add to a status word, 0 <= word < MXS_REDUCER_WORDS. Local. */
+void mxs_reducer_count(mxs_reducer *reducer, int word, int64_t value);
+
+/** Outcome of a pass, the same on all ranks. */
+typedef struct mxs_reduced {
+  const double *sum; /**< the leaf's layout; owned by the reducer, valid until begin */
+  int64_t words[MXS_REDUCER_WORDS]; /**< status words, summed over the ranks */
+  int64_t nonfinite;                /**< leaves with a NaN or Inf, over all ranks */
+  int redo;                         /**< the scale did not fit and was changed: do the pass again */
+} mxs_reduced;
+
+/** Sum over the ranks: one allreduce (one more, of a few words, when `redo` is set). Collective. */
+void mxs_reducer_finish(mxs_reducer *reducer, mxs_reduced *out);
+
+/** Bytes that one allreduce carries. Local. */
+int64_t mxs_reducer_bytes(const mxs_reducer *reducer);
+
+/** Seconds this rank spent in allreduce since creation. Local. */
+double mxs_reducer_seconds(const mxs_reducer *reducer);
+
+#endif

@@ -1,0 +1,132 @@
+#include "base/random.h"
+#include "base/simd.h"
+#include "op/kernels.h"
+#include "op/op.h"
+
+#include <string.h>
+
+enum { WORDS_AT_ONCE = 1024 };
+
+typedef struct generated {
+  int64_t entries;
+  uint64_t seed;
+  double *tile; /* MXS_GROUP rows */
+} generated;
+
+static void generated_destroy(void *self) {
+  generated *ensemble = self;
+  mxs_release(&ensemble->tile);
+  mxs_release(&ensemble);
+}
+
+mxs_status mxsi_generated_create(int64_t entries, uint64_t seed, void **out) {
+  *out = NULL;
+  generated *ensemble = NULL;
+  MXS_TRY(mxs_alloc(1, sizeof *ensemble, &ensemble));
+  ensemble->entries = entries;
+  ensemble->seed = seed;
+  const mxs_status status = mxs_alloc(MXS_GROUP * entries, sizeof *ensemble->tile, &ensemble->tile);
+  if (status != MXS_OK) {
+    generated_destroy(ensemble);
+    return status;
+  }
+  *out = ensemble;
+  return MXS_OK;
+}
+
+static void gaussian_row(uint64_t seed, int64_t entries, int64_t i, double *row) {
+  const int64_t whole = entries / 4;
+  mxs_random_gaussian(seed, MXS_STREAM_ENSEMBLE, i, 0, whole, row);
+  if (entries % 4 != 0) {
+    double last[4];
+    mxs_random_gaussian(seed, MXS_STREAM_ENSEMBLE, i, whole, 1, last);
+    memcpy(row + 4 * whole, last, (size_t)(entries % 4) * sizeof *row);
+  }
+}
+
+/* Bit b of a word is the sign of entry b: the bit moves to the sign of 1.0. */
+MXS_SIMD
+static void expand_signs(const uint32_t *words, int64_t entries, double *row) {
+  const double one = 1.0;
+  uint64_t pattern = 0;
+  memcpy(&pattern, &one, sizeof pattern);
+  const int64_t whole = entries / 32;
+  for (int64_t w = 0; w < whole; w++) {
+    for (int b = 0; b < 32; b++) {
+      const uint64_t bits = pattern | (uint64_t)(words[w] >> b) << 63;
+      memcpy(&row[32 * w + b], &bits, sizeof bits);
+    }
+  }
+  for (int64_t j = 32 * whole; j < entries; j++)
+    row[j] = (words[whole] >> (j % 32)) & 1U ? -1.0 : 1.0;
+}
+
+static void rademacher_row(uint64_t seed, int64_t entries, int64_t i, double *row) {
+  uint32_t words[WORDS_AT_ONCE];
+  const int64_t chunk = 32 * (int64_t)WORDS_AT_ONCE;
+  for (int64_t start = 0; start < entries; start += chunk) {
+    const int64_t n = entries - start < chunk ? entries - start : chunk;
+    mxs_random_words(seed, MXS_STREAM_ENSEMBLE, i, start / 128, (n + 127) / 128, words);
+    expand_signs(words, n, row + start);
+  }
+}
+
+void mxsi_generated_rows(mxs_ensemble ensemble,
+                         uint64_t seed,
+                         int64_t entries,
+                         int64_t first,
+                         int64_t count,
+                         double *rows) {
+  for (int64_t i = 0; i < count; i++) {
+    if (ensemble == MXS_ENSEMBLE_RADEMACHER)
+      rademacher_row(seed, entries, first + i, rows + i * entries);
+    else
+      gaussian_row(seed, entries, first + i, rows + i * entries);
+  }
+}
+
+/* Rows are made a group at a time, in cache, and used for both directions. */
+static mxs_status generated_pass(const generated *ensemble,
+                                 mxs_ensemble kind,
+                                 int64_t first,
+                                 const mxsi_group *all) {
+  for (int64_t done = 0; done < all->rows; done += MXS_GROUP) {
+    const mxsi_group group = mxsi_group_at(all, done);
+    mxsi_generated_rows(kind, ensemble->seed, ensemble->entries, first + done, group.rows,
+                        ensemble->tile);
+    mxsi_kernel_f64(&group, ensemble->tile);
+  }
+  return MXS_OK;
+}
+
+static mxs_status gaussian_pass(void *self,
+                                int64_t first,
+                                int64_t count,
+                                const double *x,
+                                const double *y,
+                                const double *weight,
+                                double *w,
+                                double *g) {
+  const generated *ensemble = self;
+  const mxsi_group all = {count, ensemble->entries, x, y, weight, w, g};
+  return generated_pass(ensemble, MXS_ENSEMBLE_GAUSSIAN, first, &all);
+}
+
+static mxs_status rademacher_pass(void *self,
+                                  int64_t first,
+                                  int64_t count,
+                                  const double *x,
+                                  const double *y,
+                                  const double *weight,
+                                  double *w,
+                                  double *g) {
+  const generated *ensemble = self;
+  const mxsi_group all = {count, ensemble->entries, x, y, weight, w, g};
+  return generated_pass(ensemble, MXS_ENSEMBLE_RADEMACHER, first, &all);
+}
+
+const mxs_op_table mxsi_op_gaussian = {
+    .name = "gaussian", .pass = gaussian_pass, .destroy = generated_destroy};
+
+const mxs_op_table mxsi_op_rademacher = {
+    .name = "rademacher", .pass = rademacher_pass, .destroy = generated_destroy};

@@ -1,0 +1,286 @@
+#include "problem/problem_impl.h"
+
+#include "base/hash.h"
+#include "base/random.h"
+#include "comm/reducer.h"
+#include "la/la.h"
+#include "op/op.h"
+
+#include <math.h>
+#include <string.h>
+
+static mxs_status check_sizes(int64_t n1,
+                              int64_t n2,
+                              int64_t m,
+                              const mxs_problem_options *options) {
+  int64_t entries = 0;
+  if (n1 < 1 || n2 < 1 || n1 > MXS_LA_MAX || n2 > MXS_LA_MAX ||
+      __builtin_mul_overflow(n1, n2, &entries) || entries > INT64_MAX / 64)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "n1 = %lld, n2 = %lld: each must be 1 .. %d, and n1 n2 below 2^57",
+                    (long long)n1, (long long)n2, (int)MXS_LA_MAX);
+  if (m < 1)
+    return mxs_fail(MXS_ERR_SETTINGS, "measurements = %lld: at least one is needed", (long long)m);
+  if (options->k < 1 || options->k > MXS_LA_MAX / 16)
+    return mxs_fail(MXS_ERR_SETTINGS, "k = %lld is not in 1 .. %d", (long long)options->k,
+                    (int)MXS_LA_MAX / 16);
+  if (options->measurements < 0 || options->measurements > m)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "measurements = %lld, but the problem has %lld: give 1 .. %lld, or 0 for all",
+                    (long long)options->measurements, (long long)m, (long long)m);
+  if (!(options->hold_out >= 0.0 && options->hold_out < 1.0))
+    return mxs_fail(MXS_ERR_SETTINGS, "hold_out = %g is not in [0, 1)", options->hold_out);
+  return MXS_OK;
+}
+
+mxs_status mxsi_problem_begin(MPI_Comm comm,
+                              int64_t n1,
+                              int64_t n2,
+                              int64_t m,
+                              int64_t m_validation,
+                              const mxs_problem_options *options,
+                              mxs_problem **out) {
+  *out = NULL;
+  MXS_TRY(check_sizes(n1, n2, m, options));
+  mxs_problem *p = NULL;
+  MXS_TRY(mxs_alloc(1, sizeof *p, &p));
+  mxs_status status = mxs_comm_create(comm, &p->comm);
+  if (status != MXS_OK) {
+    mxs_release(&p);
+    return status;
+  }
+  p->n1 = n1;
+  p->n2 = n2;
+  p->k = options->k;
+  p->scale2 = 1.0;
+  p->storage = MXS_STORAGE_F64;
+  const int64_t used = options->measurements > 0 ? options->measurements : m;
+  const int rank = p->comm->rank;
+  const int size = p->comm->size;
+  mxs_data *train = &p->train;
+  mxs_data *validation = &p->validation;
+  MXS_TRY_GOTO(status,
+               mxs_blocks_create(used, mxs_blocks_rows(used, p->k), rank, size, &train->blocks),
+               cleanup);
+  MXS_TRY_GOTO(status,
+               mxs_blocks_create(m_validation, mxs_blocks_rows(m_validation, p->k), rank, size,
+                                 &validation->blocks),
+               cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(mxs_blocks_own_rows(&train->blocks), sizeof(double), &train->y),
+               cleanup);
+  MXS_TRY_GOTO(status,
+               mxs_alloc(mxs_blocks_own_rows(&validation->blocks), sizeof(double), &validation->y),
+               cleanup);
+  if (options->hold_out > 0.0)
+    MXS_TRY_GOTO(status,
+                 mxs_alloc(mxs_blocks_own_rows(&train->blocks), sizeof(double), &train->weight),
+                 cleanup);
+cleanup:
+  status = mxs_comm_agree(p->comm, status);
+  if (status != MXS_OK)
+    mxs_problem_destroy(&p);
+  *out = p;
+  return status;
+}
+
+static void data_clear(mxs_data *data) {
+  if (data->op != NULL && data->op->destroy != NULL)
+    data->op->destroy(data->self);
+  mxs_blocks_clear(&data->blocks);
+  mxs_release(&data->y);
+  mxs_release(&data->weight);
+}
+
+void mxs_problem_destroy(mxs_problem **problem) {
+  mxs_problem *p = *problem;
+  if (p == NULL)
+    return;
+  data_clear(&p->train);
+  data_clear(&p->validation);
+  mxs_release(&p->truth.U);
+  mxs_release(&p->truth.V);
+  mxs_release(&p->truth.X);
+  mxs_comm_destroy(&p->comm);
+  mxs_release(problem);
+}
+
+mxs_status mxsi_problem_attach_generated(mxs_problem *p, mxs_data *data, int64_t first) {
+  data->first = first;
+  MXS_TRY(mxsi_generated_create(p->n1 * p->n2, p->ensemble_seed, &data->self));
+  data->op = p->ensemble == MXS_ENSEMBLE_RADEMACHER ? &mxsi_op_rademacher : &mxsi_op_gaussian;
+  return MXS_OK;
+}
+
+/* Measurements drawn for the hold-out get weight 0; the draw of measurement i is a pure function of
+ * (seed, i). */
+static void choose_hold_out(mxs_data *data, double fraction, uint64_t seed) {
+  for (int64_t j = 0; j < data->blocks.own_count; j++) {
+    const int64_t first = mxs_blocks_first(&data->blocks, data->blocks.own[j]);
+    for (int64_t i = data->blocks.offset[j]; i < data->blocks.offset[j + 1]; i++) {
+      const int64_t measurement = first + i - data->blocks.offset[j];
+      data->weight[i] =
+          mxs_random_uniform(seed, MXS_STREAM_HOLD_OUT, measurement) < fraction ? 0.0 : 1.0;
+    }
+  }
+}
+
+static mxs_status check_finite(const mxs_data *data, const char *name) {
+  for (int64_t j = 0; j < data->blocks.own_count; j++) {
+    const int64_t first = mxs_blocks_first(&data->blocks, data->blocks.own[j]);
+    for (int64_t i = data->blocks.offset[j]; i < data->blocks.offset[j + 1]; i++)
+      if (!isfinite(data->y[i]))
+        return mxs_fail(MXS_ERR_DATA, "%s[%lld] is %g: every measurement must be finite", name,
+                        (long long)(first + i - data->blocks.offset[j]), data->y[i]);
+  }
+  return MXS_OK;
+}
+
+/* Of the block's place, y, and the stored A. Summed over the blocks, the same for any distribution
+ * of them. */
+static uint64_t block_digest(const mxs_data *data, int64_t block, const double *y, int64_t count) {
+  const uint64_t content = mxs_hash64(y, (size_t)count * sizeof *y, (uint64_t)block);
+  if (data->op != &mxsi_op_dense)
+    return content;
+  const uint64_t stored =
+      mxsi_dense_digest(data->self, mxs_blocks_first(&data->blocks, block), count);
+  return mxs_hash64(&stored, sizeof stored, content);
+}
+
+typedef struct totals {
+  double frobenius2, y_norm2;
+  uint64_t digest;
+  int64_t trained;
+} totals;
+
+static mxs_status block_totals(
+    const mxs_problem *p, const mxs_data *data, int64_t j, double *leaf, totals *sum) {
+  const mxs_blocks *blocks = &data->blocks;
+  const int64_t block = blocks->own[j];
+  const int64_t count = mxs_blocks_size(blocks, block);
+  const double *y = data->y + blocks->offset[j];
+  leaf[0] = (double)count * (double)p->n1 * (double)p->n2;
+  if (data->op->frobenius2 != NULL)
+    MXS_TRY(data->op->frobenius2(data->self, data->first + mxs_blocks_first(blocks, block), count,
+                                 &leaf[0]));
+  for (int64_t i = 0; i < count; i++) {
+    const double weight = data->weight != NULL ? data->weight[blocks->offset[j] + i] : 1.0;
+    leaf[1] += weight * y[i] * y[i];
+    sum->trained += weight != 0.0;
+  }
+  sum->digest += block_digest(data, block, y, count);
+  return MXS_OK;
+}
+
+/* Exact sums over all blocks of a set; Collective. */
+static mxs_status set_totals(const mxs_problem *p, const mxs_data *data, totals *out) {
+  const int64_t lengths[2] = {1, 1};
+  mxs_reducer *reducer = NULL;
+  mxs_reduced reduced = {0};
+  mxs_status status = mxs_comm_agree(
+      p->comm, mxs_reducer_create(p->comm, MXS_REDUCTION_REPRODUCIBLE, lengths, 2, &reducer));
+  if (status != MXS_OK)
+    goto cleanup;
+  do {
+    *out = (totals){0};
+    mxs_reducer_begin(reducer);
+    for (int64_t j = 0; j < data->blocks.own_count && status == MXS_OK; j++) {
+      status = block_totals(p, data, j, mxs_reducer_leaf(reducer), out);
+      mxs_reducer_commit(reducer);
+    }
+    mxs_reducer_finish(reducer, &reduced);
+  } while (reduced.redo);
+  MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, status), cleanup);
+  if (reduced.nonfinite > 0) {
+    status =
+        mxs_fail(MXS_ERR_DATA, "sums of squares of the measurements overflow: rescale A and y");
+    goto cleanup;
+  }
+  out->frobenius2 = reduced.sum[0];
+  out->y_norm2 = reduced.sum[1];
+  out->digest = (uint64_t)mxs_comm_sum(p->comm, (int64_t)out->digest);
+  out->trained = mxs_comm_sum(p->comm, out->trained);
+cleanup:
+  mxs_reducer_destroy(&reducer);
+  return status;
+}
+
+mxs_status mxsi_problem_finish(mxs_problem *p, const mxs_problem_options *options) {
+  if (p->train.weight != NULL)
+    choose_hold_out(&p->train, options->hold_out, options->seed);
+  mxs_status status = check_finite(&p->train, "y");
+  if (status == MXS_OK)
+    status = check_finite(&p->validation, "validation/y");
+  MXS_TRY(mxs_comm_agree(p->comm, status));
+  totals train = {0};
+  totals validation = {0};
+  MXS_TRY(set_totals(p, &p->train, &train));
+  if (p->validation.blocks.m > 0)
+    MXS_TRY(set_totals(p, &p->validation, &validation));
+  p->m_train = train.trained;
+  p->m_validation = p->train.blocks.m - train.trained + p->validation.blocks.m;
+  p->y_norm2 = train.y_norm2;
+  if (p->m_train == 0)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "hold_out = %g leaves none of the %lld measurements to train on",
+                    options->hold_out, (long long)p->train.blocks.m);
+  p->scale2 = train.frobenius2 / ((double)p->train.blocks.m * (double)p->n1 * (double)p->n2);
+  const uint64_t parts[8] = {(uint64_t)p->n1,       (uint64_t)p->n2,  (uint64_t)p->train.blocks.m,
+                             (uint64_t)p->ensemble, p->ensemble_seed, (uint64_t)p->storage,
+                             train.digest,          validation.digest};
+  p->digest = mxs_hash64(parts, sizeof parts, 0);
+  return MXS_OK;
+}
+
+mxs_status mxs_problem_create(MPI_Comm comm,
+                              const mxs_problem_spec *spec,
+                              const mxs_problem_options *options,
+                              mxs_problem **problem) {
+  mxs_problem *p = NULL;
+  mxs_status status = mxsi_problem_begin(comm, spec->n1, spec->n2, spec->m, 0, options, &p);
+  if (status != MXS_OK) {
+    if (spec->table->destroy != NULL)
+      spec->table->destroy(spec->self);
+    return status;
+  }
+  p->ensemble = MXS_ENSEMBLE_USER;
+  p->train.op = spec->table;
+  p->train.self = spec->self;
+  const mxs_blocks *blocks = &p->train.blocks;
+  if (spec->table->pass == NULL && (spec->table->apply == NULL || spec->table->adjoint_mul == NULL))
+    status = mxs_fail(MXS_ERR_ARG,
+                      "operator \"%s\" has neither `pass` nor both `apply` and `adjoint_mul`",
+                      spec->table->name);
+  for (int64_t j = 0; j < blocks->own_count && status == MXS_OK; j++)
+    status =
+        spec->measurements(spec->self, mxs_blocks_first(blocks, blocks->own[j]),
+                           mxs_blocks_size(blocks, blocks->own[j]), p->train.y + blocks->offset[j]);
+  if (status == MXS_OK && spec->truth_U.a != NULL)
+    status = mxsi_problem_set_truth(p, spec->truth_U, spec->truth_V);
+  MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, status), cleanup);
+  MXS_TRY_GOTO(status, mxsi_problem_finish(p, options), cleanup);
+cleanup:
+  if (status != MXS_OK)
+    mxs_problem_destroy(&p);
+  *problem = p;
+  return status;
+}
+
+mxs_problem_info mxs_problem_get_info(const mxs_problem *p) {
+  const int64_t rows =
+      mxs_blocks_own_rows(&p->train.blocks) + mxs_blocks_own_rows(&p->validation.blocks);
+  int64_t bytes = rows * (int64_t)sizeof(double);
+  if (p->ensemble == MXS_ENSEMBLE_DENSE)
+    bytes += rows * p->n1 * p->n2 * (p->storage == MXS_STORAGE_F32 ? 4 : 8);
+  return (mxs_problem_info){.n1 = p->n1,
+                            .n2 = p->n2,
+                            .m = p->m_train,
+                            .m_validation = p->m_validation,
+                            .blocks = p->train.blocks.count,
+                            .rows_per_block = p->train.blocks.rows,
+                            .truth_rank = p->truth.rank,
+                            .bytes_local = bytes,
+                            .ensemble = p->ensemble,
+                            .storage = p->storage,
+                            .operator_name = p->train.op->name,
+                            .digest = p->digest};
+}
