@@ -1,0 +1,66 @@
+/* fallocate() is Linux's; posix_fallocate() would write zeros where a file system lacks it. */
+#define _GNU_SOURCE
+#include "store/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+mxs_status mxs_store_reserve(const char *path) {
+  const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (fd >= 0) {
+    (void)close(fd);
+    return MXS_OK;
+  }
+  const int error = errno;
+  const mxs_status status = error == EACCES || error == EPERM ? MXS_ERR_PERMISSION : MXS_ERR_CREATE;
+  const char *remedy = error == ENOENT   ? "; make its directory first"
+                       : error == ENOSPC ? "; free some space"
+                       : error == EACCES ? "; choose a directory you can write to"
+                                         : "";
+  return mxs_fail(status, "%s: cannot create: %s%s", path, strerror(error), remedy);
+}
+
+mxs_status mxs_store_preallocate(const char *path, int64_t bytes) {
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0)
+    return mxs_fail(MXS_ERR_IO, "%s: cannot open for writing: %s", path, strerror(errno));
+  int error = 0;
+  do {
+    error = fallocate(fd, 0, 0, (off_t)bytes) == 0 ? 0 : errno;
+  } while (error == EINTR);
+  (void)close(fd);
+  if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == EIO)
+    return mxs_fail(MXS_ERR_IO, "%s: no room for %.3g MB: %s", path, (double)bytes * 1e-6,
+                    strerror(error));
+  return MXS_OK;
+}
+
+static mxs_status sync_path(const char *path, int flags) {
+  const int fd = open(path, flags | O_CLOEXEC);
+  if (fd < 0)
+    return mxs_fail(MXS_ERR_IO, "%s: cannot open to force it to the disk: %s", path,
+                    strerror(errno));
+  const int error = fsync(fd) == 0 ? 0 : errno;
+  (void)close(fd);
+  /* Some file systems have no fsync for directories. */
+  if (error == 0 || ((flags & O_DIRECTORY) != 0 && (error == EINVAL || error == ENOTSUP)))
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_IO, "%s: cannot force to the disk: %s", path, strerror(error));
+}
+
+mxs_status mxs_store_sync(const char *path) {
+  return sync_path(path, O_RDONLY);
+}
+
+mxs_status mxs_store_sync_parent(const char *path) {
+  char *parent = NULL;
+  const char *slash = strrchr(path, '/');
+  if (slash == NULL)
+    return sync_path(".", O_RDONLY | O_DIRECTORY);
+  MXS_TRY(mxs_store_text(&parent, "%.*s", slash == path ? 1 : (int)(slash - path), path));
+  const mxs_status status = sync_path(parent, O_RDONLY | O_DIRECTORY);
+  mxs_release(&parent);
+  return status;
+}
