@@ -1,0 +1,197 @@
+#include "problem/file_impl.h"
+#include "problem/problem_impl.h"
+
+#include "op/op.h"
+
+#include <stdlib.h>
+
+/* Own blocks in the order of the file: positions in blocks->own, ascending by block. */
+typedef struct own_block {
+  int64_t block, position;
+} own_block;
+
+static int by_block(const void *a, const void *b) {
+  const own_block *x = a;
+  const own_block *y = b;
+  return (x->block > y->block) - (x->block < y->block);
+}
+
+/* Read this rank's rows of a dataset, block by block, into `rows` in the order of blocks->own. */
+static mxs_status read_own(hid_t file,
+                           const char *path,
+                           const char *name,
+                           const mxs_blocks *blocks,
+                           hid_t type,
+                           void *rows) {
+  mxs_store_set set = {.id = H5I_INVALID_HID};
+  own_block *order = NULL;
+  mxs_status status = mxs_alloc(blocks->own_count, sizeof *order, &order);
+  if (status != MXS_OK)
+    return status;
+  for (int64_t j = 0; j < blocks->own_count; j++)
+    order[j] = (own_block){blocks->own[j], j};
+  qsort(order, (size_t)blocks->own_count, sizeof *order, by_block);
+  MXS_TRY_GOTO(status, mxs_store_set_open(file, path, name, &set), cleanup);
+  const size_t row_bytes = (size_t)mxsi_file_row_entries(&set) * H5Tget_size(type);
+  for (int64_t j = 0; j < blocks->own_count; j++) {
+    const int64_t block = order[j].block;
+    char *at = (char *)rows + (size_t)blocks->offset[order[j].position] * row_bytes;
+    MXS_TRY_GOTO(status,
+                 mxsi_file_rows(&set, type, mxs_blocks_first(blocks, block),
+                                mxs_blocks_size(blocks, block), at),
+                 cleanup);
+  }
+cleanup:
+  mxs_store_set_close(&set);
+  mxs_release(&order);
+  return status;
+}
+
+/* Fill one set of measurements: y, and A where it is stored. Local. */
+static mxs_status read_data(
+    mxs_problem *problem, hid_t file, const char *path, int validation, mxs_data *data) {
+  MXS_TRY(read_own(file, path, validation ? "validation/y" : "y", &data->blocks, H5T_NATIVE_DOUBLE,
+                   data->y));
+  if (problem->ensemble != MXS_ENSEMBLE_DENSE)
+    return MXS_OK;
+  mxs_dense *dense = NULL;
+  MXS_TRY(mxsi_dense_create(problem->n1 * problem->n2, problem->storage, &data->blocks, &dense));
+  data->op = &mxsi_op_dense;
+  data->self = dense;
+  return read_own(file, path, validation ? "validation/A" : "A", &data->blocks,
+                  problem->storage == MXS_STORAGE_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE,
+                  dense->rows);
+}
+
+/* Read the measurements of this rank; the file is opened and closed by all. Collective. */
+static mxs_status read_measurements(mxs_problem *problem, const char *path) {
+  hid_t file = H5I_INVALID_HID;
+  mxs_status status = mxs_store_open_all(problem->comm, path, &file);
+  if (status == MXS_OK) {
+    status = read_data(problem, file, path, 0, &problem->train);
+    if (status == MXS_OK && problem->validation.blocks.m > 0)
+      status = read_data(problem, file, path, 1, &problem->validation);
+    status = mxs_comm_agree(problem->comm, status);
+  }
+  (void)mxs_store_close(&file);
+  return status;
+}
+
+static mxs_status attach_generated(mxs_problem *problem, const mxs_problem_header *header) {
+  if (problem->ensemble == MXS_ENSEMBLE_DENSE)
+    return MXS_OK;
+  MXS_TRY(mxsi_problem_attach_generated(problem, &problem->train, 0));
+  return problem->validation.blocks.m > 0
+             ? mxsi_problem_attach_generated(problem, &problem->validation, header->m)
+             : MXS_OK;
+}
+
+/* Matrix of the truth as doubles. Local, serial. */
+static mxs_status read_matrix(hid_t file, const char *path, const char *name, double *out) {
+  mxs_store_set set;
+  MXS_TRY(mxs_store_set_open(file, path, name, &set));
+  const mxs_status status = mxsi_file_rows(&set, H5T_NATIVE_DOUBLE, 0, set.dims[0], out);
+  mxs_store_set_close(&set);
+  return status;
+}
+
+static mxs_status read_truth_file(const char *path,
+                                  const mxs_problem_header *header,
+                                  double *left,
+                                  double *right) {
+  hid_t file = H5I_INVALID_HID;
+  MXS_TRY(mxs_store_open(path, &file));
+  mxs_status status = MXS_OK;
+  if (header->truth == MXS_TRUTH_MATRIX)
+    status = read_matrix(file, path, "truth/X", left);
+  else
+    status = read_matrix(file, path, "truth/U", left);
+  if (status == MXS_OK && header->truth == MXS_TRUTH_FACTORS)
+    status = read_matrix(file, path, "truth/V", right);
+  (void)mxs_store_close(&file);
+  return status;
+}
+
+/* Rank 0 reads the truth, all receive it. Collective. */
+static mxs_status load_truth(mxs_problem *problem,
+                             const char *path,
+                             const mxs_problem_header *header) {
+  if (header->truth == MXS_TRUTH_NONE)
+    return MXS_OK;
+  const int is_matrix = header->truth == MXS_TRUTH_MATRIX;
+  const int64_t cols = is_matrix ? header->n2 : header->truth_rank;
+  const int64_t right_rows = is_matrix ? 0 : header->n2;
+  double *left = NULL;
+  double *right = NULL;
+  mxs_status status = mxs_alloc(header->n1 * cols, sizeof *left, &left);
+  if (status == MXS_OK)
+    status = mxs_alloc(right_rows * cols, sizeof *right, &right);
+  if (status == MXS_OK && problem->comm->rank == 0)
+    status = read_truth_file(path, header, left, right);
+  MXS_TRY_GOTO(status, mxs_comm_agree(problem->comm, status), cleanup);
+  mxs_comm_bcast(problem->comm, left, header->n1 * cols * (int64_t)sizeof *left, 0);
+  mxs_comm_bcast(problem->comm, right, right_rows * cols * (int64_t)sizeof *right, 0);
+  if (is_matrix)
+    status = mxsi_problem_set_truth_matrix(problem, mxs_cview(left, header->n1, cols));
+  else
+    status = mxsi_problem_set_truth(problem, mxs_cview(left, header->n1, cols),
+                                    mxs_cview(right, header->n2, cols));
+  status = mxs_comm_agree(problem->comm, status);
+cleanup:
+  mxs_release(&left);
+  mxs_release(&right);
+  return status;
+}
+
+/* Rank 0 looks at the file first, so that a bad one is refused before all open it. Collective. */
+static mxs_status load_header(MPI_Comm mpi, const char *path, mxs_problem_header *header) {
+  mxs_comm *comm = NULL;
+  MXS_TRY(mxs_comm_create(mpi, &comm));
+  mxs_status status = comm->rank == 0 ? mxs_problem_peek(path, header) : MXS_OK;
+  status = mxs_comm_agree(comm, status);
+  if (status == MXS_OK)
+    mxs_comm_bcast(comm, header, sizeof *header, 0);
+  mxs_comm_destroy(&comm);
+  return status;
+}
+
+/* Options that only make sense against the file. Logically collective. */
+static mxs_status check_options(const char *path,
+                                const mxs_problem_header *header,
+                                const mxs_problem_options *options) {
+  if (options->measurements > header->m)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "measurements: %lld asked for, but %s has %lld; lower it or leave it out",
+                    (long long)options->measurements, path, (long long)header->m);
+  if (options->hold_out > 0.0 && header->m_validation > 0)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "hold_out: %s has its own held-out measurements in /validation; leave it out",
+                    path);
+  return MXS_OK;
+}
+
+mxs_status mxs_problem_load(MPI_Comm comm,
+                            const char *path,
+                            const mxs_problem_options *options,
+                            mxs_problem **problem) {
+  *problem = NULL;
+  mxs_problem_header header = {0};
+  mxs_problem *loaded = NULL;
+  mxs_status status = MXS_OK;
+  MXS_TRY(load_header(comm, path, &header));
+  MXS_TRY(check_options(path, &header, options));
+  MXS_TRY(mxsi_problem_begin(comm, header.n1, header.n2, header.m, header.m_validation, options,
+                             &loaded));
+  loaded->ensemble = header.ensemble;
+  loaded->ensemble_seed = header.seed;
+  loaded->storage = options->storage != MXS_STORAGE_AS_FILE ? options->storage : header.storage;
+  MXS_TRY_GOTO(status, mxs_comm_agree(loaded->comm, attach_generated(loaded, &header)), cleanup);
+  MXS_TRY_GOTO(status, load_truth(loaded, path, &header), cleanup);
+  MXS_TRY_GOTO(status, read_measurements(loaded, path), cleanup);
+  MXS_TRY_GOTO(status, mxsi_problem_finish(loaded, options), cleanup);
+  *problem = loaded;
+  loaded = NULL;
+cleanup:
+  mxs_problem_destroy(&loaded);
+  return status;
+}
