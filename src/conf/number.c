@@ -132,19 +132,37 @@ mxs_status mxs_parse_real(const char *text, double *value) {
   return MXS_OK;
 }
 
+/* "1e-08" as people write it: "1e-8". */
+static void trim_exponent(char *text) {
+  char *p = strchr(text, 'e');
+  if (p == NULL)
+    return;
+  char *digits = p + 2;
+  const size_t zeros = strspn(digits, "0");
+  memmove(digits, digits + zeros, strlen(digits + zeros) + 1);
+}
+
 void mxs_format_real(double value, char out[MXS_REAL_TEXT]) {
+  if (!isfinite(value)) {
+    const char *word = value < 0.0 ? "-inf" : "inf";
+    if (isnan(value))
+      word = "nan";
+    memcpy(out, word, strlen(word) + 1);
+    return;
+  }
   locale_t c_locale;
   const locale_t before = enter_c_locale(&c_locale);
-  for (int digits = 1; digits <= 17; digits++) {
-    if (snprintf(out, MXS_REAL_TEXT, "%.*g", digits, value) < 0)
-      out[0] = '\0';
-    const double back = strtod(out, NULL);
-    if (memcmp(&back, &value, sizeof value) == 0)
-      break;
+  /* %g turns to exponents as soon as a whole number has more places than digits asked for. */
+  int written = fabs(value) < 1e15 ? snprintf(out, MXS_REAL_TEXT, "%.0f", value) : 0;
+  double back = written > 0 ? strtod(out, NULL) : (double)NAN;
+  for (int digits = 1; digits <= 17 && memcmp(&back, &value, sizeof value) != 0; digits++) {
+    written = snprintf(out, MXS_REAL_TEXT, "%.*g", digits, value);
+    back = strtod(out, NULL);
   }
   leave_c_locale(c_locale, before);
-  if (isnan(value))
-    memcpy(out, "nan", sizeof "nan");
+  if (written < 0)
+    out[0] = '\0';
+  trim_exponent(out);
 }
 
 /** Units of time, the longest first. */

@@ -28,7 +28,7 @@ MXS_CHECKED mxs_status mxs_parse_real(const char *text, double *value);
  * MXS_ERR_SETTINGS as above */
 MXS_CHECKED mxs_status mxs_parse_cadence(const char *text, mxs_cadence *value);
 
-/** Shortest decimal that reads back to the same bits ("nan" for NaN). Local. */
+/** Shortest decimal that reads back to the same bits ("nan", "inf", "-inf" for the rest). Local. */
 void mxs_format_real(double value, char out[MXS_REAL_TEXT]);
 
 /** Text that mxs_parse_cadence() reads back to the same value. Local. */
