@@ -20,4 +20,46 @@ mxsi_file_rows(const mxs_store_set *set, hid_t type, int64_t first, int64_t coun
 /** Entries of a row: the product of all dimensions but the first. Local. */
 int64_t mxsi_file_row_entries(const mxs_store_set *set);
 
+/** Datasets of a problem file that carry numbers: an unused one has no rows. */
+enum {
+  MXSI_FILE_Y,
+  MXSI_FILE_A,
+  MXSI_FILE_VALIDATION_Y,
+  MXSI_FILE_VALIDATION_A,
+  MXSI_FILE_U,
+  MXSI_FILE_V,
+  MXSI_FILE_SETS
+};
+
+/** Name of one of them ("validation/y"), and of its digests ("digests/validation_y"). Local. */
+const char *mxsi_file_name(int set);
+const char *mxsi_file_digest_name(int set);
+
+/** Rows that one digest covers: `rows_per_digest` in all but perhaps the last group. */
+typedef struct mxsi_file_groups {
+  int64_t rows, rows_per_digest, count;
+  uint64_t *digests; /**< count x 2: XXH3-128 (high, low) of the rows as they are in the file */
+} mxsi_file_groups;
+
+MXS_CHECKED mxs_status mxsi_file_groups_create(int64_t rows,
+                                               int64_t rows_per_digest,
+                                               mxsi_file_groups *out);
+void mxsi_file_groups_clear(mxsi_file_groups *groups);
+
+/** Read the digests of a dataset. Local. */
+MXS_CHECKED mxs_status
+mxsi_file_groups_read(hid_t file, const char *path, int set, int64_t rows, mxsi_file_groups *out);
+
+/** Rows of group `group`. Local. */
+int64_t mxsi_file_group_size(const mxsi_file_groups *groups, int64_t group);
+
+/** Read group `group` of a dataset of type `type` into `rows` and compare it with its digest.
+ * Local.
+ *  @retval MXS_ERR_DATA it differs, or is not finite */
+MXS_CHECKED mxs_status mxsi_file_group_check(const mxs_store_set *set,
+                                             hid_t type,
+                                             const mxsi_file_groups *groups,
+                                             int64_t group,
+                                             void *rows);
+
 #endif
