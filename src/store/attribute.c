@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { LONGEST_TEXT = 1 << 26 };
+
 static mxs_status put(hid_t object, const char *name, hid_t type, const void *value) {
   hid_t space = H5Screate(H5S_SCALAR);
   hid_t attribute =
@@ -25,14 +27,46 @@ mxs_status mxs_store_put_number(hid_t object, const char *name, double value) {
   return put(object, name, H5T_NATIVE_DOUBLE, &value);
 }
 
+mxs_status mxs_store_text_type(int64_t length, hid_t *type) {
+  *type = H5Tcopy(H5T_C_S1);
+  if (*type >= 0 && H5Tset_size(*type, (size_t)length + 1) >= 0 &&
+      H5Tset_cset(*type, H5T_CSET_UTF8) >= 0)
+    return MXS_OK;
+  (void)mxs_store_close(type);
+  return mxs_store_fail(MXS_ERR_INTERNAL, "HDF5", "cannot make a text type");
+}
+
 mxs_status mxs_store_put_text(hid_t object, const char *name, const char *value) {
-  hid_t type = H5Tcopy(H5T_C_S1);
-  mxs_status status = MXS_OK;
-  if (type < 0 || H5Tset_size(type, strlen(value) + 1) < 0 || H5Tset_cset(type, H5T_CSET_UTF8) < 0)
-    status = mxs_store_fail(MXS_ERR_INTERNAL, name, "cannot make a text type");
-  if (status == MXS_OK)
-    status = put(object, name, type, value);
+  hid_t type = H5I_INVALID_HID;
+  MXS_TRY(mxs_store_text_type((int64_t)strlen(value), &type));
+  const mxs_status status = put(object, name, type, value);
   (void)mxs_store_close(&type);
+  return status;
+}
+
+mxs_status mxs_store_read_text(hid_t file, const char *path, const char *name, char **text) {
+  *text = NULL;
+  hid_t type = H5I_INVALID_HID;
+  hid_t space = H5I_INVALID_HID;
+  hid_t set = mxs_store_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : H5I_INVALID_HID;
+  mxs_status status = MXS_OK;
+  if (set >= 0) {
+    type = H5Dget_type(set);
+    space = H5Dget_space(set);
+  }
+  const size_t size = type < 0 ? 0 : H5Tget_size(type);
+  if (size == 0 || size > LONGEST_TEXT || space < 0 || H5Tget_class(type) != H5T_STRING ||
+      H5Tis_variable_str(type) > 0 || H5Sget_simple_extent_npoints(space) != 1)
+    status = mxs_store_fail(MXS_ERR_DATA, path, "/%s is missing or not a text", name);
+  if (status == MXS_OK)
+    status = mxs_alloc((int64_t)size + 1, 1, text);
+  if (status == MXS_OK && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *text) < 0)
+    status = mxs_store_fail(MXS_ERR_DATA, path, "cannot read /%s: damaged or cut short", name);
+  if (status != MXS_OK)
+    mxs_release(text);
+  (void)mxs_store_close(&space);
+  (void)mxs_store_close(&type);
+  (void)mxs_store_close(&set);
   return status;
 }
 

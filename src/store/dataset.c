@@ -223,6 +223,24 @@ static herr_t set_chunks(hid_t properties, size_t size, int ndims, const int64_t
   return result < 0 ? result : H5Pset_fletcher32(properties);
 }
 
+/* Groups on the way to `name`. No times in their headers: the same contents give the same bytes. */
+static herr_t create_parents(hid_t file, const char *name) {
+  char prefix[256];
+  hid_t creation = H5Pcreate(H5P_GROUP_CREATE);
+  herr_t result = creation < 0 ? -1 : H5Pset_obj_track_times(creation, 0);
+  for (const char *slash = strchr(name, '/'); slash != NULL && result >= 0;
+       slash = strchr(slash + 1, '/')) {
+    (void)snprintf(prefix, sizeof prefix, "%.*s", (int)(slash - name), name);
+    if (mxs_store_has(file, prefix))
+      continue;
+    hid_t group = H5Gcreate2(file, prefix, H5P_DEFAULT, creation, H5P_DEFAULT);
+    result = group < 0 ? -1 : 0;
+    (void)mxs_store_close(&group);
+  }
+  (void)mxs_store_close(&creation);
+  return result;
+}
+
 mxs_status mxs_store_create_set(hid_t file,
                                 const char *path,
                                 const char *name,
@@ -240,16 +258,14 @@ mxs_status mxs_store_create_set(hid_t file,
   }
   hid_t space = ndims == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(ndims, extent, NULL);
   hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
-  hid_t links = H5Pcreate(H5P_LINK_CREATE);
-  herr_t result =
-      space < 0 || creation < 0 || links < 0 ? -1 : H5Pset_create_intermediate_group(links, 1);
+  herr_t result = space < 0 || creation < 0 ? -1 : create_parents(file, name);
+  result = result < 0 ? result : H5Pset_obj_track_times(creation, 0);
   result = result < 0 ? result : H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY);
   result = result < 0 ? result : H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER);
   if (result >= 0 && layout == MXS_STORE_CHECKED && ndims > 0 && entries > 0)
     result = set_chunks(creation, H5Tget_size(type), ndims, dims);
   if (result >= 0)
-    *out = H5Dcreate2(file, name, type, space, links, creation, H5P_DEFAULT);
-  (void)mxs_store_close(&links);
+    *out = H5Dcreate2(file, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
   (void)mxs_store_close(&creation);
   (void)mxs_store_close(&space);
   return *out >= 0 ? MXS_OK : mxs_store_fail(MXS_ERR_IO, path, "cannot create dataset /%s", name);

@@ -153,15 +153,18 @@ mxs_status mxs_store_create_all(const mxs_comm *comm, const char *path, hid_t *f
              : access_properties(&fapl);
   if (fd >= 0)
     (void)close(fd);
-  if (status == MXS_OK && creation_properties(fapl, comm) < 0)
+  hid_t fcpl = H5Pcreate(H5P_FILE_CREATE);
+  if (status == MXS_OK &&
+      (H5Pset_obj_track_times(fcpl, 0) < 0 || creation_properties(fapl, comm) < 0))
     status = mxs_store_fail(MXS_ERR_INTERNAL, path, "cannot choose parallel access");
   status = mxs_comm_agree(comm, status);
   if (status == MXS_OK) {
-    *file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+    *file = H5Fcreate(path, H5F_ACC_TRUNC, fcpl, fapl);
     if (*file < 0)
       status = mxs_store_fail(MXS_ERR_IO, path, "cannot create in parallel");
     status = mxs_comm_agree(comm, status);
   }
+  (void)mxs_store_close(&fcpl);
   (void)mxs_store_close(&fapl);
   return status;
 }

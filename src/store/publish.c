@@ -14,12 +14,15 @@ mxs_status mxs_store_reserve(const char *path) {
     return MXS_OK;
   }
   const int error = errno;
-  const mxs_status status = error == EACCES || error == EPERM ? MXS_ERR_PERMISSION : MXS_ERR_CREATE;
-  const char *remedy = error == ENOENT   ? "; make its directory first"
-                       : error == ENOSPC ? "; free some space"
-                       : error == EACCES ? "; choose a directory you can write to"
-                                         : "";
-  return mxs_fail(status, "%s: cannot create: %s%s", path, strerror(error), remedy);
+  const char *slash = strrchr(path, '/');
+  const int length = slash == NULL ? 1 : slash == path ? 1 : (int)(slash - path);
+  const char *parent = slash == NULL ? "." : path;
+  if (error == ENOENT || error == ENOTDIR)
+    return mxs_fail(MXS_ERR_CREATE, "%.*s: no such directory; make it first", length, parent);
+  if (error == EACCES || error == EPERM || error == EROFS)
+    return mxs_fail(MXS_ERR_PERMISSION, "%.*s: cannot write to this directory: %s", length, parent,
+                    strerror(error));
+  return mxs_fail(MXS_ERR_CREATE, "%s: cannot create: %s", path, strerror(error));
 }
 
 mxs_status mxs_store_preallocate(const char *path, int64_t bytes) {

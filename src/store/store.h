@@ -109,8 +109,8 @@ MXS_CHECKED mxs_status mxs_store_write(hid_t set,
                                        const void *data);
 
 /** Write a dataset of rows that all ranks hold in full: rank p writes rows [p n / P, (p + 1) n /
- * P), in collective transfers. ndims 0 (a scalar) is written by rank 0. Collective; the status may
- * differ between ranks. */
+ * P), in collective transfers. A scalar (ndims 0) is written by one rank. Collective; the status
+ * may differ between ranks. */
 MXS_CHECKED mxs_status mxs_store_write_shared(const mxs_comm *comm,
                                               hid_t set,
                                               const char *path,
@@ -145,6 +145,17 @@ MXS_CHECKED mxs_status mxs_store_get_number(hid_t object,
 /** Text attribute of fixed or variable length; longer text is cut to `size` - 1 bytes. */
 MXS_CHECKED mxs_status
 mxs_store_get_text(hid_t object, const char *path, const char *name, char *value, size_t size);
+
+/** Type of a text of `length` bytes, for mxs_store_create_set(); closed by mxs_store_close().
+ * Local. */
+MXS_CHECKED mxs_status mxs_store_text_type(int64_t length, hid_t *type);
+
+/** Read a scalar text dataset of fixed length; released with mxs_release(). Local. @retval
+ * MXS_ERR_DATA it is none */
+MXS_CHECKED mxs_status mxs_store_read_text(hid_t file,
+                                           const char *path,
+                                           const char *name,
+                                           char **text);
 
 /** XXH3-128 of memory in hexadecimal. Local. */
 void mxs_store_digest(const void *data, int64_t bytes, char text[MXS_STORE_DIGEST_TEXT]);
