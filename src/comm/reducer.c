@@ -141,6 +141,13 @@ static int64_t exponent_of(int64_t bits) {
   return e < LEAST_EXPONENT ? LEAST_EXPONENT : e;
 }
 
+void mxs_reducer_guess(mxs_reducer *r, int quantity, double magnitude) {
+  if (r->scales[quantity] != NO_SCALE || !isfinite(magnitude) || magnitude <= 0.0)
+    return;
+  const int64_t exponent = ilogb(magnitude);
+  r->scales[quantity] = exponent < LEAST_EXPONENT ? LEAST_EXPONENT : exponent;
+}
+
 static void commit_quantity(mxs_reducer *r, int q, int64_t exponent) {
   const int64_t begin = r->start[q];
   const int64_t length = r->start[q + 1] - begin;

@@ -100,6 +100,8 @@ void mxs_problem_destroy(mxs_problem **problem) {
   mxs_release(&p->truth.U);
   mxs_release(&p->truth.V);
   mxs_release(&p->truth.X);
+  mxs_release(&p->truth.left);
+  mxs_release(&p->truth.right);
   mxs_comm_destroy(&p->comm);
   mxs_release(problem);
 }

@@ -18,11 +18,13 @@ typedef struct mxs_data {
   double *weight; /**< 1 trains, 0 is held out; NULL: all train */
 } mxs_data;
 
-/** X* = U V^T as factors (n1 x rank, n2 x rank), or X* itself; both NULL: unknown. */
+/** X* = U V^T as factors, or X* itself; both NULL: unknown. */
 typedef struct mxs_truth {
-  int64_t rank;
-  double *U, *V;
-  double *X;
+  int64_t rank;         /**< numerical rank of X* */
+  int64_t cols;         /**< columns of U and V */
+  double *U, *V;        /**< n1 x cols, n2 x cols */
+  double *X;            /**< n1 x n2 */
+  double *left, *right; /**< singular vectors of X*: n1 x rank, n2 x rank */
 } mxs_truth;
 
 struct mxs_problem {

@@ -1,0 +1,47 @@
+/** @file
+ *  Leading singular triplets of the back-projection S = A*(y): step size, start scale, rank, data
+ * subspaces. Room `spectral`. */
+#ifndef MXS_SPECTRAL_SPECTRAL_H
+#define MXS_SPECTRAL_SPECTRAL_H
+
+#include "objective/objective.h"
+
+/** Leading part of the SVD of S, the same on all ranks. */
+typedef struct mxs_spectrum {
+  int64_t count;    /**< triplets: min(k + 1, n1, n2) */
+  int64_t gap_rank; /**< i <= k with the largest s_i / s_{i+1}; 1 if there is only one value */
+  double *s;        /**< descending */
+  double *left;     /**< n1 x count */
+  double *right;    /**< n2 x count */
+} mxs_spectrum;
+
+/** Room for the spectrum of a problem. Local. */
+MXS_CHECKED mxs_status mxs_spectrum_create(const mxs_problem *problem, mxs_spectrum *out);
+
+void mxs_spectrum_clear(mxs_spectrum *spectrum);
+
+/** Fill it: one pass over A, then an SVD by `route`. Collective. */
+MXS_CHECKED mxs_status mxs_spectrum_compute(mxs_problem *problem,
+                                            mxs_objective *objective,
+                                            mxs_svd_route route,
+                                            mxs_reduction reduction,
+                                            mxs_spectrum *spectrum);
+
+/** Place of the largest gap s_i / s_{i+1} among the first `most` of `count` values; 1 at least.
+ * Local. */
+int64_t mxs_gap_rank(const double *s, int64_t count, int64_t most);
+
+/** Leading `count` triplets of S = sum over the ranks of `share` (n1 x n2 row-major each,
+ * overwritten), on all ranks, by a distributed SVD: a reduce-scatter to row slabs, redistribution
+ * to a BLACS grid, PDGESVD. No rank holds all of S. Collective. Bits depend on the grid. @retval
+ * MXS_ERR_SETTINGS this build has no ScaLAPACK */
+MXS_CHECKED mxs_status mxsi_distributed_svd(const mxs_comm *comm,
+                                            double *share,
+                                            int64_t n1,
+                                            int64_t n2,
+                                            int64_t count,
+                                            double *s,
+                                            double *left,
+                                            double *right);
+
+#endif
