@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# Install what is missing, build with warnings as errors, and test.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<'EOF'
+usage: tools/test.sh [--quick | --long | --asan | --tidy] [--jobs N] [--build DIR]
+
+  (default)    the scripts themselves, preset core (no HDF5, no ScaLAPACK: unit and MPI tests), preset asan
+               (the tests labelled asan, under address and undefined-behaviour sanitizers), then preset dev
+               with every test but clang-tidy's
+  --quick      preset dev: lint, format, unit and MPI tests only
+  --asan       preset asan only
+  --tidy       preset dev: clang-tidy only
+  --long       the default and clang-tidy
+  --jobs N     tests at a time (default 2; MPI tests count as two)
+  --build DIR  parent of the build folders (default: the source tree)
+
+Ends with ctest's own summary; exits with 0 only if everything passed. Single groups: ctest --test-dir
+build-dev -L unit (or mpi, io, system, paper, example, lint, format, tidy). Quick tests run first.
+EOF
+}
+
+mode=default
+jobs=2
+build_root=$PWD
+while (($# > 0)); do
+  case $1 in
+  --quick | --long | --asan | --tidy) mode=${1#--} ;;
+  --jobs) jobs=${2:?--jobs needs a number} && shift ;;
+  --build) build_root=${2:?--build needs a directory} && shift ;;
+  -h | --help) usage && exit 0 ;;
+  *) usage >&2 && exit 64 ;;
+  esac
+  shift
+done
+
+failed=()
+times=()
+
+# step NAME COMMAND...: run it, keep its time, remember a failure.
+step() {
+  local name=$1 start=$SECONDS status=0
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" || status=$?
+  times+=("$(printf '%5d s  %s' $((SECONDS - start)) "$name")")
+  if ((status != 0)); then
+    failed+=("$name")
+  fi
+  return "$status"
+}
+
+build() {
+  local preset=$1
+  cmake --preset "$preset" -B "$build_root/build-$preset" -Wno-dev && cmake --build "$build_root/build-$preset"
+}
+
+run_tests() {
+  local preset=$1
+  shift
+  ctest --test-dir "$build_root/build-$preset" -j "$jobs" --output-on-failure --no-tests=error "$@"
+}
+
+check_scripts() {
+  local script
+  for script in tools/*.sh jobs/*.sbatch .ci/run; do
+    if command -v shellcheck >/dev/null; then
+      shellcheck "$script" || return 1
+    else
+      bash -n "$script" || return 1
+    fi
+  done
+  /usr/bin/python3 -B tools/mxsense_ensembles.py
+}
+
+step "install packages" tools/deps.sh test
+if [[ $mode == default || $mode == long ]]; then
+  step "scripts" check_scripts || true
+  for preset in core asan; do
+    labels='unit|mpi'
+    [[ $preset == core ]] || labels=asan
+    if step "build $preset" build "$preset"; then
+      step "test $preset" run_tests "$preset" -L "$labels" || true
+    fi
+  done
+fi
+
+# The main suite comes last, so that the closing lines are ctest's.
+preset=dev
+case $mode in
+quick) selection=(-L 'lint|format|unit|mpi') ;;
+tidy) selection=(-L tidy) ;;
+asan) preset=asan && selection=(-L asan) ;;
+long) selection=() ;;
+*) selection=(-LE tidy) ;;
+esac
+if step "build $preset" build "$preset"; then
+  printf '\n== times so far\n'
+  printf '%s\n' "${times[@]}"
+  step "test $preset" run_tests "$preset" "${selection[@]}" || true
+fi
+
+if ((${#failed[@]} > 0)); then
+  printf 'tools/test.sh: failed: %s\n' "${failed[@]}" >&2
+  exit 1
+fi
