@@ -1,0 +1,113 @@
+#include "run/rundir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { NAME_SIZE = 64, READ_LIMIT = 1 << 24 };
+
+mxs_status mxsi_file_fail(const mxsi_rundir *dir, const char *name, const char *what) {
+  return mxs_fail(MXS_ERR_IO, "cannot %s %s/%s: %s", what, dir->path, name, strerror(errno));
+}
+
+static void temporary_name(const char *name, char out[NAME_SIZE]) {
+  (void)snprintf(out, NAME_SIZE, "%s.tmp", name);
+}
+
+/* fdopen that closes the descriptor when it fails */
+static FILE *stream_of(int fd, const char *mode) {
+  if (fd < 0)
+    return NULL;
+  FILE *file = fdopen(fd, mode);
+  if (file == NULL) {
+    const int reason = errno;
+    (void)close(fd);
+    errno = reason;
+  }
+  return file;
+}
+
+mxs_status mxsi_file_begin(const mxsi_rundir *dir, const char *name, FILE **file) {
+  char temporary[NAME_SIZE];
+  temporary_name(name, temporary);
+  *file =
+      stream_of(openat(dir->fd, temporary, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666), "w");
+  return *file == NULL ? mxsi_file_fail(dir, temporary, "create") : MXS_OK;
+}
+
+mxs_status mxsi_file_publish(const mxsi_rundir *dir, const char *name, FILE *file) {
+  char temporary[NAME_SIZE];
+  temporary_name(name, temporary);
+  if (ferror(file) || fflush(file) != 0 || fsync(fileno(file)) != 0)
+    return mxsi_file_fail(dir, temporary, "write");
+  if (renameat(dir->fd, temporary, dir->fd, name) != 0)
+    return mxsi_file_fail(dir, temporary, "rename");
+  if (fsync(dir->fd) != 0 &&
+      errno != EINVAL) /* EINVAL: file systems that cannot sync directories */
+    return mxsi_file_fail(dir, ".", "sync");
+  return MXS_OK;
+}
+
+mxs_status mxsi_file_replace(const mxsi_rundir *dir, const char *name, const char *text) {
+  FILE *file = NULL;
+  MXS_TRY(mxsi_file_begin(dir, name, &file));
+  mxs_status status = MXS_OK;
+  if (fputs(text, file) < 0)
+    status = mxsi_file_fail(dir, name, "write");
+  if (status == MXS_OK)
+    status = mxsi_file_publish(dir, name, file);
+  if (fclose(file) != 0 && status == MXS_OK)
+    status = mxsi_file_fail(dir, name, "close");
+  if (status != MXS_OK) {
+    char temporary[NAME_SIZE];
+    temporary_name(name, temporary);
+    mxsi_rundir_remove(dir, temporary);
+  }
+  return status;
+}
+
+mxs_status mxsi_file_append(const mxsi_rundir *dir, const char *name, FILE **file) {
+  const int fd = openat(dir->fd, name, O_CREAT | O_APPEND | O_RDWR | O_CLOEXEC, 0666);
+  struct stat info;
+  char last = '\n';
+  *file = NULL;
+  if (fd < 0)
+    return mxsi_file_fail(dir, name, "open");
+  if (fstat(fd, &info) == 0 && info.st_size > 0 && pread(fd, &last, 1, info.st_size - 1) != 1)
+    last = '\n';
+  *file = stream_of(fd, "a");
+  if (*file == NULL)
+    return mxsi_file_fail(dir, name, "open");
+  if (last != '\n' && fputc('\n', *file) == EOF)
+    return mxsi_file_fail(dir, name, "write");
+  return MXS_OK;
+}
+
+mxs_status mxsi_file_close(const mxsi_rundir *dir, const char *name, FILE **file) {
+  FILE *const stream = *file;
+  if (stream == NULL)
+    return MXS_OK;
+  *file = NULL;
+  mxs_status status = MXS_OK;
+  if (ferror(stream) || fflush(stream) != 0 || fsync(fileno(stream)) != 0)
+    status = mxsi_file_fail(dir, name, "write");
+  if (fclose(stream) != 0 && status == MXS_OK)
+    status = mxsi_file_fail(dir, name, "close");
+  return status;
+}
+
+char *mxsi_file_read(int dir_fd, const char *name) {
+  char *text = NULL;
+  FILE *file = stream_of(openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK), "r");
+  if (file == NULL)
+    return NULL;
+  struct stat info;
+  if (fstat(fileno(file), &info) == 0 && S_ISREG(info.st_mode) && info.st_size < READ_LIMIT &&
+      mxs_alloc(info.st_size + 1, 1, &text) == MXS_OK &&
+      fread(text, 1, (size_t)info.st_size, file) != (size_t)info.st_size)
+    mxs_release(&text);
+  (void)fclose(file);
+  return text;
+}

@@ -1,0 +1,131 @@
+#include "run/run_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { FAILURES_TO_END = 3 };
+
+static const double stop_file_every_s = 0.2;
+
+/* The first trouble is the one that is told. */
+static void note_trouble(mxsi_run *run, mxs_status status) {
+  if (status == MXS_OK || run->trouble != MXS_OK)
+    return;
+  run->trouble = status;
+  (void)snprintf(run->trouble_text, sizeof run->trouble_text, "%s", mxs_last_error());
+}
+
+static void tell_signal(mxsi_run *run, const char *name, int64_t iteration) {
+  mxsi_log_event(&run->log, "signal", iteration, json_pack("{s:s}", "signal", name));
+}
+
+static int wants_stop(mxsi_run *run, int64_t iteration, double now) {
+  const int number = mxsi_signal_stop();
+  if (run->root && !run->stop_file && now - run->stop_looked_at >= stop_file_every_s) {
+    run->stop_looked_at = now;
+    run->stop_file = mxsi_rundir_has(&run->dir, "STOP");
+  }
+  if ((number != 0 || run->stop_file) && !run->signal_told) {
+    run->signal_told = 1;
+    tell_signal(run, number != 0 ? mxsi_signal_name(number) : "STOP", iteration);
+  }
+  if (run->log.failed != 0) {
+    errno = run->log.failed;
+    note_trouble(run, mxsi_file_fail(&run->dir, "log.txt or events.jsonl", "write"));
+  }
+  return number != 0 || run->stop_file || run->trouble != MXS_OK;
+}
+
+static int is_checkpoint_due(const mxsi_run *run, int64_t iteration, double now) {
+  const mxs_cadence every = run->settings.checkpoint_every;
+  if (iteration == run->saved_iteration)
+    return 0;
+  return (every.iterations > 0 &&
+          iteration / every.iterations > run->saved_iteration / every.iterations) ||
+         (every.seconds > 0 && now - run->saved_at >= every.seconds);
+}
+
+static int on_poll(void *ctx, int64_t iteration) {
+  mxsi_run *run = ctx;
+  const double now = mxsi_clock();
+  int request = wants_stop(run, iteration, now) ? MXS_REQUEST_STOP : 0;
+  if (mxsi_signal_take_checkpoint()) {
+    request |= MXS_REQUEST_CHECKPOINT;
+    tell_signal(run, "SIGUSR2", iteration);
+  }
+  if (run->root && is_checkpoint_due(run, iteration, now))
+    request |= MXS_REQUEST_CHECKPOINT;
+  run->request = request;
+  return request;
+}
+
+static mxs_status on_row(void *ctx, const double *row) {
+  mxsi_run *run = ctx;
+  const mxs_status status = mxs_history_append(&run->history, row);
+  run->history_failed = run->history_failed || status != MXS_OK;
+  note_trouble(run, status);
+  if (run->root && run->trouble == MXS_OK)
+    note_trouble(run, mxsi_csv_row(&run->dir, run->csv, row, run->history.columns));
+  if (run->root)
+    mxsi_progress_row(&run->progress, row);
+  return MXS_OK;
+}
+
+static void on_progress(void *ctx, int64_t iteration, double loss, double relative_residual) {
+  mxsi_run *run = ctx;
+  mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);
+}
+
+mxs_status mxsi_run_save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
+  mxs_ckpt_info info = {
+      .iteration = iteration, .finished = reason > 0, .problem_digest = run->info.digest};
+  mxs_array *arrays = NULL;
+  const double began = mxsi_clock();
+  if (mxs_comm_max(run->comm, run->history_failed) != 0)
+    return mxs_fail(MXS_ERR_MEMORY, "cannot save the metrics: out of memory");
+  (void)snprintf(info.reason, sizeof info.reason, "%s", mxs_reason_text(reason));
+  const int64_t count = mxs_solver_state(run->solver, &arrays);
+  run->saved_iteration = iteration;
+  const mxs_status status = mxs_ckpt_write(run->comm, run->path, run->tag, &info, arrays, count,
+                                           &run->history, run->config);
+  run->saved_at = mxsi_clock();
+  run->failures = status == MXS_OK ? 0 : run->failures + 1;
+  run->saved += status == MXS_OK;
+  run->saved_reason = status == MXS_OK ? reason : MXS_REASON_RUNNING;
+  if (status == MXS_OK)
+    mxsi_log_event(&run->log, "checkpoint", iteration,
+                   json_pack("{s:f}", "seconds", run->saved_at - began));
+  return status;
+}
+
+/* Whether this is the last checkpoint, and why: what the solver goes by. Collective. */
+static mxs_reason find_reason(const mxsi_run *run, int64_t iteration) {
+  const mxs_settings *settings = &run->settings;
+  const int64_t stop = mxs_comm_max(run->comm, run->request & MXS_REQUEST_STOP);
+  if (settings->tolerance > 0 && run->progress.relative_residual <= settings->tolerance)
+    return MXS_REASON_TOLERANCE;
+  if (iteration >= settings->max_iterations)
+    return MXS_REASON_TARGET;
+  return stop != 0 ? MXS_REASON_STOPPED : MXS_REASON_RUNNING;
+}
+
+static mxs_status on_checkpoint(void *ctx, int64_t iteration) {
+  mxsi_run *run = ctx;
+  const mxs_status status = mxsi_run_save(run, iteration, find_reason(run, iteration));
+  if (status == MXS_OK)
+    return MXS_OK;
+  if (run->failures >= FAILURES_TO_END)
+    return mxs_fail(MXS_ERR_IO, "%d checkpoints in a row failed, the last with: %s", run->failures,
+                    mxs_last_error());
+  mxsi_log_warn(&run->log, "no checkpoint at iteration %lld, the one before is kept: %s",
+                (long long)iteration, mxs_last_error());
+  return MXS_OK;
+}
+
+mxs_hooks mxsi_run_hooks(mxsi_run *run) {
+  return (mxs_hooks){.ctx = run,
+                     .poll = on_poll,
+                     .row = on_row,
+                     .progress = on_progress,
+                     .checkpoint = on_checkpoint};
+}

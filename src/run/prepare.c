@@ -1,0 +1,203 @@
+#include "problem/file.h"
+#include "run/run_impl.h"
+
+#include <string.h>
+
+/* k: auto needs the shape of the problem. */
+static mxs_status resolve_k(mxsi_run *run) {
+  mxs_problem_header header;
+  memset(&header, 0, sizeof header);
+  MXS_TRY(mxs_comm_agree(run->comm,
+                         run->root ? mxs_problem_peek(run->settings.problem, &header) : MXS_OK));
+  mxs_comm_bcast(run->comm, &header, sizeof header, 0);
+  if (run->settings.k == 0) {
+    const int64_t smaller = header.n1 < header.n2 ? header.n1 : header.n2;
+    run->settings.k = smaller / 4 > 2 ? smaller / 4 : 2;
+  }
+  return mxs_comm_agree(run->comm, mxs_settings_echo(&run->settings, &run->config));
+}
+
+/* Value of a key in an echo; its length is 0 where there is none. */
+static const char *find_value(const char *config, const char *key, size_t *length) {
+  const size_t key_length = strlen(key);
+  *length = 0;
+  for (const char *line = config; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
+    line += *line == '\n';
+    if (strncmp(line, key, key_length) == 0 && line[key_length] == ':') {
+      *length = strcspn(line, "\n") - key_length;
+      return line + key_length;
+    }
+  }
+  return config;
+}
+
+static int has_same_value(const char *a, const char *b, const char *key) {
+  size_t a_length = 0, b_length = 0;
+  const char *a_value = find_value(a, key, &a_length);
+  const char *b_value = find_value(b, key, &b_length);
+  return a_length > 0 && a_length == b_length && memcmp(a_value, b_value, a_length) == 0;
+}
+
+/* A finished run whose target is met, and whose files are complete: the summary is the last that is
+ * written. Another problem file must be looked at first, so that it is not taken for the one that
+ * was solved. */
+static int is_done(mxsi_run *run) {
+  int done = 0;
+  if (run->root) {
+    const mxs_ckpt_info *info = mxs_ckpt_get_info(run->resumed);
+    char reason[16];
+    int64_t iterations = -1;
+    double residual = 0;
+    const int complete = mxsi_summary_read(&run->dir, reason, &iterations, &residual) &&
+                         iterations == info->iteration && strcmp(reason, info->reason) == 0;
+    const int met = info->iteration >= run->settings.max_iterations ||
+                    (strcmp(info->reason, "tolerance") == 0 && residual <= run->settings.tolerance);
+    done = info->finished && complete && met &&
+           has_same_value(mxs_ckpt_config(run->resumed), run->config, "problem");
+  }
+  mxs_comm_bcast(run->comm, &done, sizeof done, 0);
+  return done;
+}
+
+static mxs_status load_problem(mxsi_run *run) {
+  const mxs_settings *settings = &run->settings;
+  const mxs_problem_options options = {.k = settings->k,
+                                       .measurements = settings->measurements,
+                                       .hold_out = settings->hold_out,
+                                       .seed = (uint64_t)settings->seed,
+                                       .storage = (mxs_storage)settings->storage};
+  const double began = mxsi_clock();
+  MXS_TRY(mxs_problem_load(run->comm->mpi, settings->problem, &options, &run->problem));
+  run->info = mxs_problem_get_info(run->problem);
+  run->load_s = mxsi_clock() - began;
+  if (run->resumed != NULL && mxs_ckpt_get_info(run->resumed)->problem_digest != run->info.digest)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "problem: %s is not the problem that the run in %s was started with: give that "
+                    "one, or start a new "
+                    "run in another directory",
+                    settings->problem, run->path);
+  return MXS_OK;
+}
+
+static const mxs_array *find_array(const mxs_ckpt *ckpt, const char *name) {
+  const mxs_array *arrays = NULL;
+  const int64_t count = mxs_ckpt_arrays(ckpt, &arrays);
+  for (int64_t i = 0; i < count; i++)
+    if (strcmp(arrays[i].name, name) == 0 && !arrays[i].is_integer)
+      return &arrays[i];
+  return NULL;
+}
+
+/* A run that was started from a file goes on without it: its own factors stand in. */
+static mxs_status find_start(mxsi_run *run, mxs_cmat *U, mxs_cmat *V) {
+  const int64_t n1 = run->info.n1, n2 = run->info.n2, k = run->settings.k;
+  if (strncmp(run->settings.init, "file:", 5) != 0)
+    return MXS_OK;
+  if (run->resumed != NULL) {
+    const mxs_array *factors[2] = {find_array(run->resumed, "factors/U"),
+                                   find_array(run->resumed, "factors/V")};
+    if (factors[0] == NULL || factors[1] == NULL)
+      return mxs_fail(MXS_ERR_IO, "%s: no factors in it", mxs_ckpt_path(run->resumed));
+    *U = mxs_cview(factors[0]->data, factors[0]->rows, factors[0]->cols);
+    *V = mxs_cview(factors[1]->data, factors[1]->rows, factors[1]->cols);
+    return MXS_OK;
+  }
+  MXS_TRY(mxsi_run_read_start(run, run->settings.init + 5));
+  *U = mxs_cview(run->start, n1, k);
+  *V = mxs_cview(run->start + n1 * k, n2, k);
+  return MXS_OK;
+}
+
+static mxs_status create_solver(mxsi_run *run) {
+  const mxs_settings *settings = &run->settings;
+  mxs_solve_options options = mxs_solve_defaults();
+  options.alpha = settings->alpha;
+  options.step = settings->step;
+  options.seed = (uint64_t)settings->seed;
+  options.max_iterations = settings->max_iterations;
+  options.tolerance = settings->tolerance;
+  options.metrics_every = settings->metrics_every;
+  options.singular_values = settings->singular_values;
+  options.reduction = (mxs_reduction)settings->reduction;
+  options.svd = (mxs_svd_route)settings->svd;
+  MXS_TRY(find_start(run, &options.start_U, &options.start_V));
+  return mxs_solver_create(run->problem, &options, &run->solver);
+}
+
+/* Rows at and beyond the checkpoint come again, with the same bits; one that is there only because
+ * the run was stopped does not. `from[j]`: where the file has our column j. */
+static mxs_status copy_rows(mxsi_run *run, const int64_t *from, double *row) {
+  const mxs_history *saved = mxs_ckpt_history(run->resumed);
+  const double end = (double)mxs_ckpt_get_info(run->resumed)->iteration;
+  for (int64_t i = 0; i < saved->rows; i++) {
+    for (int64_t j = 0; j < run->history.columns; j++)
+      row[j] = saved->values[i * saved->columns + from[j]];
+    if (row[0] >= end)
+      break;
+    MXS_TRY(mxs_history_append(&run->history, row));
+  }
+  return MXS_OK;
+}
+
+static mxs_status restore_history(mxsi_run *run) {
+  const mxs_history *saved = mxs_ckpt_history(run->resumed);
+  const int64_t columns = run->history.columns;
+  int64_t *from = NULL;
+  double *row = NULL;
+  mxs_status status = MXS_OK;
+  MXS_TRY_GOTO(status, mxs_alloc(columns, sizeof *from, &from), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(columns, sizeof *row, &row), cleanup);
+  for (int64_t j = 0; j < columns; j++) {
+    from[j] = mxsi_find_name(saved->names, saved->columns, run->history.names[j]);
+    if (from[j] < 0) {
+      status = mxs_fail(MXS_ERR_IO, "%s: has no column metrics/%s", mxs_ckpt_path(run->resumed),
+                        run->history.names[j]);
+      goto cleanup;
+    }
+  }
+  status = copy_rows(run, from, row);
+cleanup:
+  mxs_release(&row);
+  mxs_release(&from);
+  return status;
+}
+
+static mxs_status restore(mxsi_run *run) {
+  mxs_array *arrays = NULL;
+  const int64_t count = mxs_solver_state(run->solver, &arrays);
+  mxs_status status = mxs_ckpt_fill(run->resumed, arrays, count);
+  if (status == MXS_OK)
+    status = restore_history(run);
+  MXS_TRY(mxs_comm_agree(run->comm, status));
+  run->saved_iteration = mxs_ckpt_get_info(run->resumed)->iteration;
+  return mxs_solver_restored(run->solver);
+}
+
+static mxs_status find_checkpoint(mxsi_run *run) {
+  char *note = NULL;
+  const mxs_status status = mxs_ckpt_read_latest(run->comm, run->path, &run->resumed, &note);
+  if (note != NULL)
+    mxsi_log_warn(&run->log, "%s", note);
+  mxs_release(&note);
+  return status;
+}
+
+mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
+  *nothing_to_do = 0;
+  MXS_TRY(find_checkpoint(run));
+  MXS_TRY(resolve_k(run));
+  if (run->resumed != NULL) {
+    MXS_TRY(mxs_settings_compatible(mxs_ckpt_config(run->resumed), run->config));
+    *nothing_to_do = is_done(run);
+    if (*nothing_to_do)
+      return MXS_OK;
+  }
+  MXS_TRY(load_problem(run));
+  MXS_TRY(create_solver(run));
+  run->history.columns = mxs_solver_columns(run->solver, &run->history.names);
+  if (run->resumed != NULL)
+    MXS_TRY(restore(run));
+  mxs_ckpt_destroy(&run->resumed);
+  mxs_release(&run->start);
+  return MXS_OK;
+}

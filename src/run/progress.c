@@ -1,0 +1,184 @@
+#include "run/run_impl.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LINE_SIZE = 512 };
+
+static const double live_every_s = 0.2;
+static const double rate_window_s = 5;
+
+int64_t mxsi_find_name(const char *const *names, int64_t count, const char *name) {
+  for (int64_t j = 0; j < count; j++)
+    if (strcmp(names[j], name) == 0)
+      return j;
+  return -1;
+}
+
+void mxsi_progress_begin(mxsi_progress *progress,
+                         mxsi_log *log,
+                         const mxs_settings *settings,
+                         const char *const *names,
+                         int64_t columns) {
+  static const char *const fields[] = {"iteration",       "loss",  "grad_norm", "test_error",
+                                       "validation_loss", "phase", "seconds",   "step"};
+  *progress = (mxsi_progress){.log = log,
+                              .quiet = settings->quiet,
+                              .verbose = settings->verbose,
+                              .max_iterations = settings->max_iterations,
+                              .tolerance = settings->tolerance,
+                              .started_at = mxsi_clock(),
+                              .residual_per_loss = NAN,
+                              .first = -1,
+                              .iteration = -1,
+                              .loss = NAN,
+                              .relative_residual = NAN};
+  for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+    progress->column[i] = mxsi_find_name(names, columns, fields[i]);
+}
+
+void mxsi_duration_text(double seconds, char text[32]) {
+  if (!(seconds < 1e9)) {
+    (void)snprintf(text, 32, "-");
+    return;
+  }
+  const long long whole = (long long)(seconds + 0.5);
+  if (seconds < 59.95)
+    (void)snprintf(text, 32, "%.1f s", seconds);
+  else if (whole < 3600)
+    (void)snprintf(text, 32, "%lld min %02lld s", whole / 60, whole % 60);
+  else if (whole < 48 * 3600)
+    (void)snprintf(text, 32, "%lld h %02lld min", whole / 3600, whole / 60 % 60);
+  else
+    (void)snprintf(text, 32, "%lld d %02lld h", whole / 86400, whole / 3600 % 24);
+}
+
+/* 1, 2, 5, 10, 20, 50, ... */
+static int is_milestone(int64_t count) {
+  while (count >= 10 && count % 10 == 0)
+    count /= 10;
+  return count == 1 || count == 2 || count == 5;
+}
+
+/* Rows after the first ones: a line every 10 s, then every 60th of the time so far, at most 5 min
+ * apart. */
+static double quiet_time(const mxsi_progress *progress, double now) {
+  return fmin(fmax((now - progress->started_at) / 60, 10), 300);
+}
+
+/* A table line is for standard output unless a live line stands for it there. */
+static void put(mxsi_progress *progress, const char *line) {
+  const mxsi_where where = progress->log->live && !progress->verbose ? MXSI_COPY_ONLY : MXSI_BOTH;
+  mxsi_log_line(progress->log, where, "%s", line);
+}
+
+static void show_heading(mxsi_progress *progress) {
+  char line[LINE_SIZE];
+  progress->has_test = !isnan(progress->row.test_error);
+  progress->has_validation = !isnan(progress->row.validation_loss);
+  (void)snprintf(line, sizeof line, "%11s  %12s  %12s  %12s%s%s  %5s  %10s", "iteration", "loss",
+                 "residual", "gradient", progress->has_test ? "    test error" : "",
+                 progress->has_validation ? "    validation" : "", "phase", "elapsed");
+  if (!isnan(progress->row.step))
+    mxsi_log_line(progress->log, MXSI_BOTH, "  step       %.6g", progress->row.step);
+  put(progress, "");
+  put(progress, line);
+}
+
+static void show_row(mxsi_progress *progress, double now) {
+  const mxsi_table_row *row = &progress->row;
+  char line[LINE_SIZE], test[32] = "", validation[32] = "", elapsed[32];
+  if (progress->shown_at == 0)
+    show_heading(progress);
+  if (progress->has_test)
+    (void)snprintf(test, sizeof test, "  %12.4e", row->test_error);
+  if (progress->has_validation)
+    (void)snprintf(validation, sizeof validation, "  %12.4e", row->validation_loss);
+  mxsi_duration_text(row->seconds, elapsed);
+  (void)snprintf(line, sizeof line, "%11lld  %12.4e  %12.4e  %12.4e%s%s  %5.0f  %10s",
+                 (long long)row->iteration, row->loss,
+                 progress->residual_per_loss * sqrt(row->loss), row->grad_norm, test, validation,
+                 row->phase, elapsed);
+  put(progress, line);
+  progress->shown_at = now;
+  progress->due = 0;
+  progress->shown = 1;
+}
+
+void mxsi_progress_row(mxsi_progress *progress, const double *row) {
+  double field[MXSI_TABLE_FIELDS];
+  for (int i = 0; i < MXSI_TABLE_FIELDS; i++)
+    field[i] = progress->column[i] >= 0 ? row[progress->column[i]] : (double)NAN;
+  progress->row = (mxsi_table_row){(int64_t)field[0], field[1], field[2], field[3],
+                                   field[4],          field[5], field[6], field[7]};
+  progress->rows++;
+  progress->shown = 0;
+  const double now = mxsi_clock();
+  progress->due = !progress->quiet && (progress->verbose || is_milestone(progress->rows) ||
+                                       now - progress->shown_at >= quiet_time(progress, now));
+  if (progress->due && !isnan(progress->residual_per_loss))
+    show_row(progress, now);
+}
+
+/* Seconds to the target or, at the rate of the last seconds, to the tolerance; whichever is nearer.
+ */
+static double time_left(const mxsi_progress *progress, double seconds_per_iteration) {
+  double left = (double)(progress->max_iterations - progress->iteration);
+  const double made = (double)(progress->iteration - progress->rate_iteration);
+  const double fall = log(progress->rate_residual / progress->relative_residual) / made;
+  if (progress->tolerance > 0 && fall > 0)
+    left = fmin(left, log(progress->relative_residual / progress->tolerance) / fall);
+  return fmax(left, 0) * seconds_per_iteration;
+}
+
+static void show_live(mxsi_progress *progress, double now) {
+  char line[LINE_SIZE], test[48] = "", rate[96] = "", left[32];
+  if (progress->rows > 0 && !isnan(progress->row.test_error))
+    (void)snprintf(test, sizeof test, "  test error %.2e", progress->row.test_error);
+  if (progress->iteration > progress->rate_iteration) {
+    const double each =
+        (now - progress->rate_time) / (double)(progress->iteration - progress->rate_iteration);
+    mxsi_duration_text(time_left(progress, each), left);
+    (void)snprintf(rate, sizeof rate, "  %.3g s/it, %s left", each, left);
+  }
+  (void)snprintf(line, sizeof line, "%lld/%lld  loss %.3e  residual %.2e%s%s",
+                 (long long)progress->iteration, (long long)progress->max_iterations,
+                 progress->loss, progress->relative_residual, test, rate);
+  mxsi_log_live(progress->log, line);
+  progress->live_at = now;
+  if (now - progress->rate_time > rate_window_s) {
+    progress->rate_time = now;
+    progress->rate_iteration = progress->iteration;
+    progress->rate_residual = progress->relative_residual;
+  }
+}
+
+void mxsi_progress_pass(mxsi_progress *progress,
+                        int64_t iteration,
+                        double loss,
+                        double relative_residual) {
+  progress->iteration = iteration;
+  progress->loss = loss;
+  progress->relative_residual = relative_residual;
+  if (!progress->log->root)
+    return;
+  if (loss > 0 || isnan(progress->residual_per_loss))
+    progress->residual_per_loss = loss > 0 ? relative_residual / sqrt(loss) : 0;
+  if (progress->first >= 0 && !progress->due && (!progress->log->live || progress->quiet))
+    return;
+  const double now = mxsi_clock();
+  if (progress->first < 0) {
+    progress->first = progress->rate_iteration = iteration;
+    progress->rate_time = now;
+    progress->rate_residual = relative_residual;
+  }
+  if (progress->due)
+    show_row(progress, now);
+  if (progress->log->live && !progress->quiet && now - progress->live_at >= live_every_s)
+    show_live(progress, now);
+}
+
+void mxsi_progress_end(mxsi_progress *progress) {
+  if (progress->log->root && !progress->quiet && progress->rows > 0 && !progress->shown)
+    show_row(progress, mxsi_clock());
+}

@@ -1,0 +1,275 @@
+#include "run/run.h"
+
+#include "conf/build.h"
+#include "run/run_impl.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { EXIT_STOPPED = 75, EXIT_DIVERGED = 76 };
+
+static const double lock_patience_s = 30;
+
+static void warn_line(void *ctx, const char *text) {
+  mxsi_log_warn(ctx, "%s", text);
+}
+
+/* ---- the start ----------------------------------------------------------------------------- */
+
+/* Temporary names must be unlike those of an earlier start that may still be dying. */
+static void make_tag(mxsi_run *run) {
+  const mxsi_owner *owner = &run->owner;
+  if (run->root)
+    (void)snprintf(run->tag, sizeof run->tag, "%.64s-%ld-%.64s-%ld",
+                   owner->job[0] != '\0' ? owner->job : "nojob", owner->restart, owner->host,
+                   owner->pid);
+  for (char *c = run->tag; *c != '\0'; c++)
+    if (*c == '/')
+      *c = '_';
+  mxs_comm_bcast(run->comm, run->tag, sizeof run->tag, 0);
+}
+
+static mxs_status begin(mxsi_run *run) {
+  mxsi_owner_find(&run->owner);
+  make_tag(run);
+  mxs_status status =
+      mxsi_log_begin(&run->log, run->root, (mxs_progress)run->settings.progress, &run->owner);
+  if (status == MXS_OK && run->root)
+    status =
+        mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
+  MXS_TRY(mxs_comm_agree(run->comm, status));
+  mxsi_machine_find(run->comm, &run->machine);
+  if (!run->settings.quiet)
+    mxsi_log_line(&run->log, MXSI_BOTH, "mxsense %s, %d rank%s on %lld host%s",
+                  mxs_build_get().version, run->machine.ranks, run->machine.ranks == 1 ? "" : "s",
+                  (long long)run->machine.hosts, run->machine.hosts == 1 ? "" : "s");
+  return MXS_OK;
+}
+
+/* ---- files --------------------------------------------------------------------------------- */
+
+static const char *const files[] = {"config.yaml", "metrics.csv", "log.txt", "events.jsonl",
+                                    "summary.json"};
+
+/* From here on the directory holds this run. config.yaml comes first: it makes the directory a run.
+ */
+static mxs_status commit_root(mxsi_run *run) {
+  run->fresh = !mxsi_rundir_has(&run->dir, files[0]) &&
+               !mxsi_rundir_has(&run->dir, "checkpoint.h5") &&
+               !mxsi_rundir_has(&run->dir, "checkpoint.prev.h5");
+  mxsi_rundir_sweep(&run->dir);
+  MXS_TRY(mxsi_file_replace(&run->dir, files[0], run->config));
+  MXS_TRY(mxsi_csv_open(&run->dir, &run->history, &run->csv));
+  mxsi_rundir_remove(&run->dir, "summary.json"); /* it tells of an end that is no longer the last */
+  MXS_TRY(mxsi_log_open(&run->log, &run->dir));
+  const int resumed = run->saved_iteration >= 0;
+  mxsi_log_event(&run->log, resumed ? "resume" : "start", resumed ? run->saved_iteration : 0,
+                 json_pack("{s:i, s:s, s:I, s:s}", "ranks", run->comm->size, "host",
+                           run->owner.host, "pid", (json_int_t)run->owner.pid, "version",
+                           mxs_build_get().version));
+  return MXS_OK;
+}
+
+static mxs_status commit(mxsi_run *run) {
+  run->committed = 1;
+  return mxs_comm_agree(run->comm, run->root ? commit_root(run) : MXS_OK);
+}
+
+static void undo_files(mxsi_run *run) {
+  for (size_t i = 0; run->fresh && i < sizeof files / sizeof *files; i++)
+    mxsi_rundir_remove(&run->dir, files[i]);
+}
+
+/* ---- the end ------------------------------------------------------------------------------- */
+
+static mxsi_timings gather_timings(const mxsi_run *run, const mxs_result *result) {
+  mxsi_timings timings = {.load = mxs_comm_spread(run->comm, run->load_s),
+                          .compute = mxs_comm_spread(run->comm, result->compute_s),
+                          .reduce = mxs_comm_spread(run->comm, result->reduce_s),
+                          .metrics = mxs_comm_spread(run->comm, result->metrics_s),
+                          .checkpoint =
+                              mxs_comm_spread(run->comm, result->checkpoint_s + run->final_s),
+                          .wall = mxsi_clock() - run->began_at};
+  if (run->progress.first >= 0)
+    timings.passes = run->progress.iteration - run->progress.first + 1;
+  return timings;
+}
+
+/* The final checkpoint, where the last one of the iterations is not it already; a diverged run
+ * keeps the last good one. */
+static mxs_status save_end(mxsi_run *run, const mxs_result *result) {
+  const double began = mxsi_clock();
+  if (result->reason == MXS_REASON_DIVERGED ||
+      (run->saved_reason == result->reason && run->saved_iteration == result->iterations))
+    return MXS_OK;
+  const mxs_status status = mxsi_run_save(run, result->iterations, result->reason);
+  run->final_s = mxsi_clock() - began;
+  return status;
+}
+
+/* Rank 0: the summary comes last but for the log, so that a run with one is complete. */
+static mxs_status write_end(mxsi_run *run,
+                            const char *reason,
+                            const mxs_result *result,
+                            const mxsi_timings *timings) {
+  mxs_status status = mxsi_file_close(&run->dir, "metrics.csv", &run->csv);
+  if (status == MXS_OK)
+    status = mxsi_summary_write(&run->dir, reason, result, timings, &run->machine);
+  if (run->stop_file)
+    mxsi_rundir_remove(&run->dir, "STOP");
+  mxsi_log_event(&run->log, "stop", result->iterations, json_pack("{s:s}", "reason", reason));
+  return status;
+}
+
+/* An error in the middle: the summary says so as far as it can be written. */
+static void end_badly(mxsi_run *run) {
+  const mxs_result result = {.iterations =
+                                 run->progress.iteration >= 0 ? run->progress.iteration : 0,
+                             .loss = run->progress.loss,
+                             .relative_residual = run->progress.relative_residual,
+                             .validation_loss = NAN,
+                             .test_error = NAN,
+                             .passes_over_A = NAN,
+                             .seconds = NAN};
+  const mxsi_timings timings = gather_timings(run, &result);
+  if (run->root && write_end(run, "error", &result, &timings) != MXS_OK)
+    mxsi_log_line(&run->log, MXSI_BOTH, "summary.json could not be written");
+}
+
+/* A signal that another rank caught, told once by rank 0. */
+static void tell_of_other_ranks(mxsi_run *run, const mxs_result *result) {
+  const int number = (int)mxs_comm_max(run->comm, mxsi_signal_stop());
+  if (run->root && number != 0 && !run->signal_told)
+    mxsi_log_event(&run->log, "signal", result->iterations,
+                   json_pack("{s:s}", "signal", mxsi_signal_name(number)));
+}
+
+static mxs_status finish(mxsi_run *run, const mxs_result *result, int *exit_code) {
+  mxsi_progress_end(&run->progress);
+  tell_of_other_ranks(run, result);
+  mxs_status status = save_end(run, result);
+  if (status == MXS_OK) {
+    if (run->trouble != MXS_OK)
+      (void)mxs_fail(run->trouble, "%s", run->trouble_text);
+    status = mxs_comm_agree(run->comm, run->trouble);
+  }
+  if (status != MXS_OK)
+    return status;
+  const mxsi_timings timings = gather_timings(run, result);
+  run->ended = 1;
+  if (run->root)
+    status = write_end(run, mxs_reason_text(result->reason), result, &timings);
+  mxsi_report_end(run, result, &timings);
+  if (run->root) {
+    const mxs_status log_status = mxsi_log_close(&run->log, &run->dir);
+    status = status != MXS_OK ? status : log_status;
+  }
+  *exit_code = result->reason > 0
+                   ? 0
+                   : (result->reason == MXS_REASON_DIVERGED ? EXIT_DIVERGED : EXIT_STOPPED);
+  return mxs_comm_agree(run->comm, status);
+}
+
+/* ---- the whole ----------------------------------------------------------------------------- */
+
+static mxs_status say_nothing_to_do(mxsi_run *run) {
+  const mxs_ckpt_info *info = mxs_ckpt_get_info(run->resumed);
+  mxs_status status = MXS_OK;
+  if (run->root) {
+    status = mxsi_log_open(&run->log, &run->dir);
+    mxsi_rundir_remove(&run->dir, "STOP");
+    mxsi_log_line(&run->log, MXSI_BOTH, "nothing to do: %s is finished at iteration %lld (%s)",
+                  run->path, (long long)info->iteration, info->reason);
+    const mxs_status closed = mxsi_log_close(&run->log, &run->dir);
+    status = status != MXS_OK ? status : closed;
+  }
+  return mxs_comm_agree(run->comm, status);
+}
+
+static double memory_bytes(const mxsi_run *run) {
+  const double n1 = (double)run->info.n1, n2 = (double)run->info.n2;
+  return (double)run->info.bytes_local +
+         8 * (6 * (n1 + n2) * (double)run->settings.k + 2 * n1 * n2);
+}
+
+static mxs_status solve(mxsi_run *run, int *exit_code) {
+  mxs_result result;
+  const mxs_hooks hooks = mxsi_run_hooks(run);
+  memset(&result, 0, sizeof result);
+  mxsi_report_begin(run, mxs_comm_spread(run->comm, memory_bytes(run)).max);
+  mxsi_progress_begin(&run->progress, &run->log, &run->settings, run->history.names,
+                      run->history.columns);
+  MXS_TRY(commit(run));
+  run->saved_iteration = run->saved_iteration >= 0 ? run->saved_iteration : 0;
+  run->saved_at = mxsi_clock();
+  mxs_status status = mxs_solver_run(run->solver, &hooks, &result);
+  if (status == MXS_OK)
+    status = finish(run, &result, exit_code);
+  return status;
+}
+
+static int is_undone(mxs_status status) {
+  switch (mxs_status_exit_code(status)) {
+  case 64:
+  case 65:
+  case 66:
+  case 69:
+  case 73:
+  case 77:
+  case 78:
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* Collective. What goes wrong here cannot change how the run ended. */
+static void end(mxsi_run *run, mxs_status status) {
+  const int undo = status != MXS_OK && (!run->committed || (is_undone(status) && run->saved == 0));
+  if (status != MXS_OK && run->committed && !undo && !run->ended)
+    end_badly(run);
+  mxs_solver_destroy(&run->solver);
+  mxs_problem_destroy(&run->problem);
+  mxs_ckpt_destroy(&run->resumed);
+  mxs_history_clear(&run->history);
+  mxs_release(&run->start);
+  mxs_release(&run->config);
+  if (run->root) {
+    (void)mxsi_file_close(&run->dir, "metrics.csv", &run->csv);
+    (void)mxsi_log_close(&run->log, &run->dir);
+    if (undo && run->committed)
+      undo_files(run);
+    mxsi_rundir_close(&run->dir, undo);
+  }
+  mxsi_signal_clear();
+  mxs_comm_destroy(&run->comm);
+}
+
+mxs_status mxs_run_solve(MPI_Comm comm,
+                         const mxs_settings *settings,
+                         const char *dir,
+                         int *exit_code) {
+  mxsi_run run;
+  char text[2048];
+  int nothing_to_do = 0;
+  memset(&run, 0, sizeof run);
+  MXS_TRY(mxs_comm_create(comm, &run.comm));
+  run.root = run.comm->rank == 0;
+  run.settings = *settings;
+  run.k_given = settings->k != 0;
+  run.path = dir;
+  run.saved_iteration = -1;
+  run.began_at = mxsi_clock();
+  mxs_status status = begin(&run);
+  if (status == MXS_OK)
+    status = mxsi_run_prepare(&run, &nothing_to_do);
+  if (status == MXS_OK && nothing_to_do) {
+    *exit_code = 0;
+    status = say_nothing_to_do(&run);
+  } else if (status == MXS_OK) {
+    status = solve(&run, exit_code);
+  }
+  (void)snprintf(text, sizeof text, "%s", mxs_last_error());
+  end(&run, status);
+  return status == MXS_OK ? MXS_OK : mxs_fail(status, "%s", text);
+}

@@ -1,0 +1,230 @@
+/** @file
+ *  Parts of a run that only run.c wires together: requests, log, metrics file, progress, summary.
+ * Room `run`. All Local; what writes does so on rank 0 only (`root` is set there). */
+#ifndef MXS_RUN_RUN_IMPL_H
+#define MXS_RUN_RUN_IMPL_H
+
+#include "ckpt/ckpt.h"
+#include "comm/comm.h"
+#include "conf/settings.h"
+#include "run/rundir.h"
+
+#include <jansson.h>
+
+/** Seconds of the monotonic clock. */
+double mxsi_clock(void);
+
+/* ---- signals.c ----------------------------------------------------------------------------- */
+
+/** The signal that asked this process to stop; 0: none. */
+int mxsi_signal_stop(void);
+
+/** Whether SIGUSR2 came since the last call. */
+int mxsi_signal_take_checkpoint(void);
+
+/** Forget a stop that was obeyed. */
+void mxsi_signal_clear(void);
+
+/** "SIGUSR1", "SIGUSR2", "SIGTERM". */
+const char *mxsi_signal_name(int number);
+
+/* ---- log.c --------------------------------------------------------------------------------- */
+
+/** Standard output and its copy in log.txt. Until the run may leave files in its directory, the
+ * copy is kept in memory. */
+typedef struct mxsi_log {
+  int root;
+  int out;         /**< standard output still takes what we write */
+  int terminal_fd; /**< of the terminal that shows it; -1: none */
+  int live;        /**< a live line is being rewritten on it */
+  int live_shown;
+  FILE *copy;
+  char *pending; /**< of `copy` while it is in memory */
+  size_t pending_size;
+  int in_file;
+  int failed; /**< log.txt or events.jsonl could not be written: errno */
+  FILE *events;
+  const mxsi_owner *owner;
+} mxsi_log;
+
+typedef enum mxsi_where { MXSI_BOTH, MXSI_COPY_ONLY } mxsi_where;
+
+MXS_CHECKED mxs_status mxsi_log_begin(mxsi_log *log,
+                                      int root,
+                                      mxs_progress progress,
+                                      const mxsi_owner *owner);
+
+/** From now on the copy is DIR/log.txt, appended, and events go to DIR/events.jsonl. */
+MXS_CHECKED mxs_status mxsi_log_open(mxsi_log *log, const mxsi_rundir *dir);
+
+/** Close what is open, on the disk; may be called again. @retval MXS_ERR_IO a line could not be
+ * written */
+mxs_status mxsi_log_close(mxsi_log *log, const mxsi_rundir *dir);
+
+/** One line, given without its newline. */
+void mxsi_log_line(mxsi_log *log, mxsi_where where, const char *format, ...) MXS_PRINTF(3, 4);
+
+/** Rewrite the live line. */
+void mxsi_log_live(mxsi_log *log, const char *text);
+
+/** `mxsense: warning: ...` on standard error. */
+void mxsi_log_warn(mxsi_log *log, const char *format, ...) MXS_PRINTF(2, 3);
+
+/** Append an event; `more` (further members) is consumed and may be NULL. */
+void mxsi_log_event(mxsi_log *log, const char *event, int64_t iteration, json_t *more);
+
+/* ---- csv.c --------------------------------------------------------------------------------- */
+
+/** Write DIR/metrics.csv with the rows so far and leave it open for more. */
+MXS_CHECKED mxs_status mxsi_csv_open(const mxsi_rundir *dir,
+                                     const mxs_history *history,
+                                     FILE **file);
+
+/** Append a row and hand it to the system. */
+MXS_CHECKED mxs_status mxsi_csv_row(const mxsi_rundir *dir,
+                                    FILE *file,
+                                    const double *row,
+                                    int64_t columns);
+
+/* ---- progress.c ---------------------------------------------------------------------------- */
+
+enum { MXSI_TABLE_FIELDS = 8 };
+
+/** A row of the metrics, as far as the table shows it. */
+typedef struct mxsi_table_row {
+  int64_t iteration;
+  double loss, grad_norm, test_error, validation_loss, phase, seconds, step;
+} mxsi_table_row;
+
+/** The table of the log, thinned, and the live line of a terminal. */
+typedef struct mxsi_progress {
+  mxsi_log *log;
+  int quiet, verbose;
+  int64_t max_iterations;
+  double tolerance;
+  int64_t column[MXSI_TABLE_FIELDS]; /**< where the fields of mxsi_table_row are in a row; -1:
+                                        nowhere */
+  int has_test, has_validation;
+  mxsi_table_row row; /**< the last one */
+  int64_t rows;       /**< so far */
+  int due, shown;     /**< the last one waits to be shown; was shown */
+  double shown_at, live_at, started_at;
+  double residual_per_loss; /**< relative residual / sqrt(loss): fixed by the data; NaN: not known
+                               yet */
+  double rate_time, rate_residual; /**< where the rate is measured from */
+  int64_t rate_iteration;
+  int64_t first, iteration; /**< of the first and the last pass of this process; -1: none yet */
+  double loss, relative_residual;
+} mxsi_progress;
+
+/** Index of a name, -1: not there. */
+int64_t mxsi_find_name(const char *const *names, int64_t count, const char *name);
+
+void mxsi_progress_begin(mxsi_progress *progress,
+                         mxsi_log *log,
+                         const mxs_settings *settings,
+                         const char *const *names,
+                         int64_t columns);
+void mxsi_progress_row(mxsi_progress *progress, const double *row);
+void mxsi_progress_pass(mxsi_progress *progress,
+                        int64_t iteration,
+                        double loss,
+                        double relative_residual);
+
+/** Show the last row if it was not. */
+void mxsi_progress_end(mxsi_progress *progress);
+
+/** "12.3 s", "4 min 05 s", "3 h 20 min" */
+void mxsi_duration_text(double seconds, char text[32]);
+
+/* ---- machine.c ----------------------------------------------------------------------------- */
+
+/** Where and with what a run computes. */
+typedef struct mxsi_machine {
+  int ranks;
+  int64_t hosts;
+  char cpu[128], mpi[128], hdf5[32], blas[128], blas_kernel[64];
+} mxsi_machine;
+
+/** Collective. */
+void mxsi_machine_find(const mxs_comm *comm, mxsi_machine *machine);
+
+/* ---- summary.c ----------------------------------------------------------------------------- */
+
+typedef struct mxsi_timings {
+  mxs_spread load, compute, reduce, metrics,
+      checkpoint; /**< seconds of this process, over the ranks */
+  double wall;    /**< seconds of this process on rank 0 */
+  int64_t passes; /**< of this process, one per iteration */
+} mxsi_timings;
+
+/** Replace DIR/summary.json. */
+MXS_CHECKED mxs_status mxsi_summary_write(const mxsi_rundir *dir,
+                                          const char *reason,
+                                          const mxs_result *result,
+                                          const mxsi_timings *timings,
+                                          const mxsi_machine *machine);
+
+/** What DIR/summary.json says; 0 if it cannot be read. */
+int mxsi_summary_read(const mxsi_rundir *dir,
+                      char reason[16],
+                      int64_t *iterations,
+                      double *relative_residual);
+
+/* ---- a run --------------------------------------------------------------------------------- */
+
+typedef struct mxsi_run {
+  mxs_comm *comm;
+  int root;
+  mxs_settings settings; /**< the caller's with k resolved; strings are borrowed */
+  int k_given;
+  const char *path;
+  mxsi_owner owner;
+  char tag[256]; /**< of temporary files: this job and start, the same on all ranks */
+  mxsi_rundir dir;
+  mxsi_log log;
+  mxsi_machine machine;
+  char *config; /**< echo of `settings` */
+  mxs_ckpt *resumed;
+  mxs_problem *problem;
+  mxs_problem_info info;
+  double *start; /**< factors of the file that `init` names: U, then V */
+  mxs_solver *solver;
+  mxs_history history;
+  FILE *csv;
+  mxsi_progress progress;
+  int fresh;     /**< the directory had no run before */
+  int committed; /**< files of this run are in the directory */
+  int saved;     /**< checkpoints written */
+  int failures;  /**< checkpoints that failed since the last good one */
+  int ended;     /**< the files tell how the run ended */
+  int history_failed;
+  mxs_status
+      trouble; /**< of this rank in a place that cannot return it; ends the run at the next poll */
+  char trouble_text[1024];
+  int request; /**< what the last poll asked for */
+  int64_t saved_iteration;
+  mxs_reason saved_reason; /**< RUNNING: in the middle, or the last checkpoint failed */
+  double saved_at, stop_looked_at, began_at, load_s, final_s;
+  int stop_file, signal_told;
+} mxsi_run;
+
+/** Resolve k, look for a checkpoint, load the problem, and bring the solver to where the run goes
+ * on. `*nothing_to_do` is set when the run there has met its target. Writes nothing. Collective. */
+MXS_CHECKED mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do);
+
+/** Read the factors that `init` names into run->start. Collective.
+ *  @retval MXS_ERR_DATA shapes are not n1 x k and n2 x k */
+MXS_CHECKED mxs_status mxsi_run_read_start(mxsi_run *run, const char *path);
+
+/** What the log says before and after the iterations. Local, on all ranks. */
+void mxsi_report_begin(mxsi_run *run, double memory_bytes);
+void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings);
+
+/** Callbacks of the solver. */
+mxs_hooks mxsi_run_hooks(mxsi_run *run);
+
+/** Write a checkpoint. Collective. */
+MXS_CHECKED mxs_status mxsi_run_save(mxsi_run *run, int64_t iteration, mxs_reason reason);
+
+#endif

@@ -1,0 +1,84 @@
+/** @file
+ *  The directory of a run: its lock and its text files. Room `run`; used on rank 0 only, so all
+ * Local. */
+#ifndef MXS_RUN_RUNDIR_H
+#define MXS_RUN_RUNDIR_H
+
+#include "mxsense/base.h"
+
+#include <stdio.h>
+
+/** Who runs: written into DIR/.lock, so that a second run can name the first, and into the events.
+ */
+typedef struct mxsi_owner {
+  char host[128];
+  char job[64]; /**< SLURM_JOB_ID or PBS_JOBID; "" without a scheduler */
+  long pid;
+  long restart; /**< SLURM_RESTART_COUNT, else 0 */
+} mxsi_owner;
+
+void mxsi_owner_find(mxsi_owner *owner);
+
+/** Now in UTC, as 2026-01-31T23:59:59Z. */
+void mxsi_utc_now(char text[32]);
+
+/** A directory that this process owns; all zero: none. */
+typedef struct mxsi_rundir {
+  const char *path; /**< borrowed, for messages */
+  int fd;           /**< of the directory */
+  int lock_fd;
+  int open;      /**< fd and lock_fd are valid, and the directory is ours */
+  int created;   /**< this process made the directory */
+  int lock_made; /**< this process made the lock file */
+} mxsi_rundir;
+
+/** Make `path` if it is missing, refuse it if it holds something else than a run, and own it. Waits
+ * up to `patience_s` seconds for another owner to end, and says so once through `warn`.
+ *  @retval MXS_ERR_CREATE no parent, not a directory, or not empty and not a run
+ *  @retval MXS_ERR_PERMISSION not writable, or in use: the text names host, process and job of the
+ * owner */
+MXS_CHECKED mxs_status mxsi_rundir_open(const char *path,
+                                        const mxsi_owner *owner,
+                                        double patience_s,
+                                        void (*warn)(void *ctx, const char *text),
+                                        void *ctx,
+                                        mxsi_rundir *dir);
+
+/** Give the directory up; with `undo`, also remove it if this process made it and it is empty.
+ * NULL-safe. */
+void mxsi_rundir_close(mxsi_rundir *dir, int undo);
+
+/** Remove temporary files that a killed run left behind. */
+void mxsi_rundir_sweep(const mxsi_rundir *dir);
+
+/** Whether DIR/name exists. */
+int mxsi_rundir_has(const mxsi_rundir *dir, const char *name);
+
+/** Remove DIR/name if it exists. */
+void mxsi_rundir_remove(const mxsi_rundir *dir, const char *name);
+
+/** Write a file beside the one that it will replace: DIR/name.tmp. */
+MXS_CHECKED mxs_status mxsi_file_begin(const mxsi_rundir *dir, const char *name, FILE **file);
+
+/** Flush to disk and rename DIR/name.tmp to DIR/name; `file` stays open, now under its final name.
+ */
+MXS_CHECKED mxs_status mxsi_file_publish(const mxsi_rundir *dir, const char *name, FILE *file);
+
+/** Replace DIR/name by `text` at once. */
+MXS_CHECKED mxs_status mxsi_file_replace(const mxsi_rundir *dir,
+                                         const char *name,
+                                         const char *text);
+
+/** Open DIR/name to append whole lines; a last line that a crash cut short is ended first. */
+MXS_CHECKED mxs_status mxsi_file_append(const mxsi_rundir *dir, const char *name, FILE **file);
+
+/** Flush to disk and close; NULL-safe; sets the pointer to NULL. */
+mxs_status mxsi_file_close(const mxsi_rundir *dir, const char *name, FILE **file);
+
+/** Text of DIR/name, released with mxs_release(); NULL if it cannot be read. */
+char *mxsi_file_read(int dir_fd, const char *name);
+
+/** MXS_ERR_IO naming DIR/name and errno. */
+MXS_CHECKED mxs_status mxsi_file_fail(const mxsi_rundir *dir, const char *name, const char *what);
+
+#endif

@@ -1,0 +1,103 @@
+#include "conf/build.h"
+#include "run/run_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char summary_name[] = "summary.json";
+
+/* JSON has no NaN and no infinity. */
+static json_t *number(double value) {
+  return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *spread(mxs_spread value) {
+  return json_pack("{s:o, s:o, s:o}", "min", number(value.min), "mean", number(value.mean), "max",
+                   number(value.max));
+}
+
+static json_t *timings_object(const mxs_result *result, const mxsi_timings *timings) {
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seconds", number(result->seconds),
+                   "wall", number(timings->wall), "load", spread(timings->load), "compute",
+                   spread(timings->compute), "reduce", spread(timings->reduce), "metrics",
+                   spread(timings->metrics), "checkpoint", spread(timings->checkpoint));
+}
+
+static json_t *rates_object(const mxs_result *result, const mxsi_timings *timings) {
+  const double busy = timings->compute.max + timings->reduce.max + timings->metrics.max;
+  const double each = timings->passes > 0 ? busy / (double)timings->passes : (double)NAN;
+  return json_pack("{s:o, s:o, s:I}", "seconds_per_iteration", number(each),
+                   "iterations_per_second", number(1 / each), "reduce_bytes_per_iteration",
+                   (json_int_t)result->reduce_bytes);
+}
+
+static json_t *machine_object(const mxsi_machine *machine) {
+  return json_pack("{s:i, s:I, s:s, s:s, s:s}", "ranks", machine->ranks, "hosts",
+                   (json_int_t)machine->hosts, "cpu", machine->cpu, "blas", machine->blas,
+                   "blas_kernel", machine->blas_kernel);
+}
+
+static json_t *build_object(const mxsi_machine *machine) {
+  const mxs_build build = mxs_build_get();
+  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "version", build.version, "commit",
+                   build.commit, "compiler", build.compiler, "flags", build.flags, "mpi",
+                   machine->mpi, "hdf5", machine->hdf5);
+}
+
+static json_t *summary_object(const char *reason,
+                              const mxs_result *result,
+                              const mxsi_timings *timings,
+                              const mxsi_machine *machine) {
+  return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:n, s:o, s:o, s:o, s:o}", "reason",
+                   reason, "iterations", (json_int_t)result->iterations, "loss",
+                   number(result->loss), "relative_residual", number(result->relative_residual),
+                   "validation_loss", number(result->validation_loss), "test_error",
+                   number(result->test_error), "rank_estimate", (json_int_t)result->rank_estimate,
+                   "passes_over_A", number(result->passes_over_A), "certificate", "timings",
+                   timings_object(result, timings), "rates", rates_object(result, timings), "build",
+                   build_object(machine), "machine", machine_object(machine));
+}
+
+mxs_status mxsi_summary_write(const mxsi_rundir *dir,
+                              const char *reason,
+                              const mxs_result *result,
+                              const mxsi_timings *timings,
+                              const mxsi_machine *machine) {
+  json_t *object = summary_object(reason, result, timings, machine);
+  char *text = object != NULL ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
+  char *line = NULL;
+  mxs_status status = MXS_OK;
+  if (text == NULL)
+    status = mxs_fail(MXS_ERR_MEMORY, "cannot form the text of %s/%s", dir->path, summary_name);
+  else
+    status = mxs_alloc((int64_t)strlen(text) + 2, 1, &line);
+  if (status == MXS_OK) {
+    (void)snprintf(line, strlen(text) + 2, "%s\n", text);
+    status = mxsi_file_replace(dir, summary_name, line);
+  }
+  mxs_release(&line);
+  free(text);
+  json_decref(object);
+  return status;
+}
+
+int mxsi_summary_read(const mxsi_rundir *dir,
+                      char reason[16],
+                      int64_t *iterations,
+                      double *relative_residual) {
+  char *text = mxsi_file_read(dir->fd, summary_name);
+  json_t *object = text != NULL ? json_loads(text, 0, NULL) : NULL;
+  const char *stored = json_string_value(json_object_get(object, "reason"));
+  const json_t *count = json_object_get(object, "iterations");
+  const json_t *residual = json_object_get(object, "relative_residual");
+  const int good = stored != NULL && json_is_integer(count) && strlen(stored) < 16;
+  if (good) {
+    (void)snprintf(reason, 16, "%s", stored);
+    *iterations = (int64_t)json_integer_value(count);
+    *relative_residual = json_is_number(residual) ? json_number_value(residual) : (double)NAN;
+  }
+  json_decref(object);
+  mxs_release(&text);
+  return good;
+}
