@@ -230,11 +230,12 @@ void mxs_table_suggest(const mxs_table *table, const char *key, char *out, size_
       best = i;
     }
   }
-  const char *nearest = table->options[best].key;
+  const char *nearest = table->count > 0 ? table->options[best].key : "";
   const int close = least <= 1 + (int)strlen(nearest) / 3;
   const int written =
-      close ? snprintf(out, size, "did you mean '%s'?", nearest)
-            : snprintf(out, size, "the nearest is '%s'; %s lists all", nearest, table->hint);
+      table->count == 0 ? snprintf(out, size, "%s tells more", table->hint)
+      : close           ? snprintf(out, size, "did you mean '%s'?", nearest)
+              : snprintf(out, size, "the nearest is '%s'; %s lists all", nearest, table->hint);
   if (written < 0)
     out[0] = '\0';
 }

@@ -1,0 +1,313 @@
+#include "cli/probe.h"
+#include "cli/setup.h"
+#include "comm/blocks.h"
+#include "problem/file.h"
+
+#include <math.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+static const char before[] =
+    "Usage: mxsense check [SETTINGS.yaml] [--KEY VALUE ...] [-o DIR] [--io DIR]\n"
+    "\n"
+    "Dry run: takes the same line as solve and tells whether the settings and the shapes in\n"
+    "the problem file fit, and what the solve will need: memory per rank, disk, seconds per\n"
+    "iteration. Does not read A, solves nothing and, without --io, creates nothing. Run it\n"
+    "with the ranks of the solve.\n";
+
+static const char after[] =
+    "Examples:\n"
+    "  mpirun -n 4 mxsense check --problem p.h5 --k 10\n"
+    "  mpirun -n 4 mxsense check run.yaml -o run1 --io .\n"
+    "\n"
+    "The time is measured: the solver's own pass over a synthetic sample of the same shape,\n"
+    "on all ranks at once, scaled to the whole. The start, metrics and checkpoints come on\n"
+    "top of it.\n";
+
+typedef struct check_fields {
+  mxs_settings settings; /* first: the settings' own table reads the same fields */
+  char *output, *io;
+} check_fields;
+
+static const mxs_option own_options[] = {
+    {.key = "output",
+     .type = MXS_OPTION_PATH,
+     .offset = offsetof(check_fields, output),
+     .letter = 'o',
+     .section = "Check",
+     .help = "run directory of the solve: free space there is shown; nothing is created"},
+    {.key = "io",
+     .type = MXS_OPTION_PATH,
+     .offset = offsetof(check_fields, io),
+     .section = "Check",
+     .help = "write, verify and remove a test checkpoint in this directory, with all ranks"},
+};
+
+enum { OWN_COUNT = sizeof own_options / sizeof own_options[0] };
+
+/** What the settings and the shapes come to on these ranks. */
+typedef struct plan {
+  mxs_problem_header file;
+  int64_t k, m;       /* measurements used, those held out included */
+  int64_t blocks;     /* of the training set */
+  int64_t block_rows; /* measurements in a block */
+  int64_t most_rows;  /* of a rank, validation included */
+  int64_t most_blocks;
+  mxs_storage storage;
+  double memory_bytes; /* of the busiest rank */
+} plan;
+
+static mxs_status own_rows(
+    const mxs_comm *comm, int64_t m, int64_t k, int64_t *rows, int64_t *blocks) {
+  mxs_blocks cut = {0};
+  MXS_TRY(mxs_blocks_create(m, mxs_blocks_rows(m, k), comm->rank, comm->size, &cut));
+  *rows = mxs_blocks_own_rows(&cut);
+  *blocks = cut.own_count;
+  mxs_blocks_clear(&cut);
+  return MXS_OK;
+}
+
+static mxs_status check_file(const mxs_settings *settings, const mxs_problem_header *file) {
+  if (settings->measurements > file->m)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "measurements: %lld, but %s has %lld: give at most that, or all",
+                    (long long)settings->measurements, settings->problem, (long long)file->m);
+  if (settings->hold_out > 0.0 && file->m_validation > 0)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "hold_out: %s has its own held-out measurements: leave it out",
+                    settings->problem);
+  return MXS_OK;
+}
+
+static double entry_bytes(const plan *p) {
+  return p->storage == MXS_STORAGE_F32 ? 4.0 : 8.0;
+}
+
+/* A and y of the busiest rank, and what every rank has: factors, gradients, reduction; X, G, and X*
+ * and the spectrum's matrices where n1 x n2 is formed. */
+static double memory_of(const plan *p) {
+  const double entries = (double)p->file.n1 * (double)p->file.n2;
+  const double factors = (double)(p->file.n1 + p->file.n2) * (double)p->k;
+  double bytes = (double)p->most_rows * 16.0 + 8.0 * 6.0 * factors + 8.0 * 4.0 * entries;
+  if (p->file.ensemble == MXS_ENSEMBLE_DENSE)
+    bytes += (double)p->most_rows * entries * entry_bytes(p);
+  return bytes;
+}
+
+static mxs_status make_plan(const mxs_comm *comm, const mxs_settings *settings, plan *p) {
+  const int64_t smaller = p->file.n1 < p->file.n2 ? p->file.n1 : p->file.n2;
+  const int64_t quarter = smaller / 4 > 2 ? smaller / 4 : 2;
+  int64_t rows = 0;
+  int64_t blocks = 0;
+  int64_t validation_rows = 0;
+  int64_t validation_blocks = 0;
+  p->k = settings->k > 0 ? settings->k : quarter;
+  p->m = settings->measurements > 0 ? settings->measurements : p->file.m;
+  p->storage =
+      settings->storage == MXS_STORAGE_AS_FILE ? p->file.storage : (mxs_storage)settings->storage;
+  p->block_rows = mxs_blocks_rows(p->m, p->k);
+  p->blocks = (p->m + p->block_rows - 1) / p->block_rows;
+  mxs_status status = own_rows(comm, p->m, p->k, &rows, &blocks);
+  if (status == MXS_OK)
+    status = own_rows(comm, p->file.m_validation, p->k, &validation_rows, &validation_blocks);
+  MXS_TRY(mxs_comm_agree(comm, status));
+  p->most_rows = mxs_comm_max(comm, rows + validation_rows);
+  p->most_blocks = mxs_comm_max(comm, blocks + validation_blocks);
+  p->memory_bytes = memory_of(p);
+  return MXS_OK;
+}
+
+static void print_size(const mxs_cli_session *session, double bytes) {
+  if (bytes < 1e9)
+    mxs_cli_print(session, "%.3g MB", bytes * 1e-6);
+  else
+    mxs_cli_print(session, "%.3g GB", bytes * 1e-9);
+}
+
+static void print_shapes(const mxs_cli_session *session,
+                         const mxs_settings *settings,
+                         const plan *p) {
+  const mxs_problem_header *file = &p->file;
+  const double sizes = (double)(file->n1 + file->n2);
+  const double trained = (double)p->m * (1.0 - settings->hold_out);
+  const double freedom = (double)p->k * (sizes - (double)p->k);
+  mxs_cli_print(session, "settings    fit together\n");
+  mxs_cli_print(session, "problem     %s: X is %lld x %lld, m = %lld, %lld held out\n",
+                settings->problem, (long long)file->n1, (long long)file->n2, (long long)p->m,
+                (long long)file->m_validation);
+  mxs_cli_print(session, "factors     k = %lld%s\n", (long long)p->k,
+                settings->k > 0 ? "" : " (automatic)");
+  if (freedom > 0.0)
+    mxs_cli_print(session, "freedom     m / (k (n1 + n2 - k)) = %.3g\n", trained / freedom);
+  if (file->truth_rank > 0) {
+    const double rank = (double)file->truth_rank;
+    mxs_cli_print(session,
+                  "            m / (r (n1 + n2 - r)) = %.3g, r = %lld the rank of the truth\n",
+                  trained / (rank * (sizes - rank)), (long long)file->truth_rank);
+  }
+  const double even = (double)p->blocks / (double)session->comm->size;
+  mxs_cli_print(session, "blocks      %lld of %lld measurements on %d ranks: balance %.0f %%\n",
+                (long long)p->blocks, (long long)p->block_rows, session->comm->size,
+                100.0 * fmin(1.0, even / (double)p->most_blocks));
+}
+
+/* Memory that this node can give without swapping, in bytes; 0 where it does not tell. */
+static double available_memory(void) {
+  FILE *file = fopen("/proc/meminfo", "re");
+  if (file == NULL)
+    return 0.0;
+  char line[256];
+  double bytes = 0.0;
+  while (fgets(line, sizeof line, file) != NULL) {
+    if (strncmp(line, "MemAvailable:", 13) != 0)
+      continue;
+    char *number = line + 13 + strspn(line + 13, " \t");
+    number[strcspn(number, " \t\n")] = '\0';
+    int64_t kilobytes = 0;
+    if (mxs_parse_integer(number, &kilobytes) == MXS_OK)
+      bytes = (double)kilobytes * 1024.0;
+  }
+  (void)fclose(file); /* only read */
+  return bytes;
+}
+
+static void print_memory(const mxs_cli_session *session, const plan *p) {
+  MPI_Comm node = MPI_COMM_NULL;
+  int ranks = 1;
+  MPI_Comm_split_type(session->comm->mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
+  MPI_Comm_size(node, &ranks);
+  MPI_Comm_free(&node);
+  const double available = available_memory();
+  const double share = available / (double)ranks;
+  const double least = mxs_comm_spread(session->comm, share).min;
+  mxs_cli_print(session, "memory      about ");
+  print_size(session, p->memory_bytes);
+  mxs_cli_print(session, " per rank");
+  if (least > 0.0) {
+    mxs_cli_print(session, "; available: ");
+    print_size(session, least);
+  }
+  mxs_cli_print(session, "\n");
+  if (least > 0.0 && p->memory_bytes > least)
+    mxs_cli_warning(
+        session,
+        "the solve needs more memory than its nodes have: use more nodes, or storage: f32");
+}
+
+/* Free space where `path` will be: of its nearest directory that exists. */
+static double free_space(const char *path) {
+  char parent[4096];
+  struct statvfs space;
+  if (snprintf(parent, sizeof parent, "%s", path) >= (int)sizeof parent)
+    return -1.0;
+  while (statvfs(parent, &space) != 0) {
+    char *slash = strrchr(parent, '/');
+    if (slash == NULL || slash == parent)
+      return -1.0;
+    *slash = '\0';
+  }
+  return (double)space.f_bavail * (double)space.f_frsize;
+}
+
+/* Two generations and the one being written; rows of the metrics are in each, and in metrics.csv.
+ */
+static void print_disk(const mxs_cli_session *session, const check_fields *fields, const plan *p) {
+  const double columns = 16.0 + 10.0;
+  const double rows =
+      (double)fields->settings.max_iterations / (double)fields->settings.metrics_every + 1.0;
+  const double factors = 8.0 * (double)(p->file.n1 + p->file.n2) * (double)p->k;
+  const double checkpoint = factors + 8.0 * rows * columns;
+  const double needed = 3.0 * checkpoint + 20.0 * rows * columns;
+  mxs_cli_print(session, "disk        at most ");
+  print_size(session, needed);
+  mxs_cli_print(session, " in the run directory; a checkpoint is at most ");
+  print_size(session, checkpoint);
+  const double space = fields->output == NULL ? -1.0 : free_space(fields->output);
+  if (space >= 0.0) {
+    mxs_cli_print(session, "; free: ");
+    print_size(session, space);
+  }
+  mxs_cli_print(session, "\n");
+  if (space >= 0.0 && space < needed)
+    mxs_cli_warning(session, "the run directory's file system has too little space");
+}
+
+static mxs_status print_time(const mxs_cli_session *session,
+                             const mxs_settings *settings,
+                             const plan *p) {
+  const mxs_probe_shape shape = {.n1 = p->file.n1,
+                                 .n2 = p->file.n2,
+                                 .k = p->k,
+                                 .m = p->m,
+                                 .rows = p->most_rows,
+                                 .ensemble = p->file.ensemble,
+                                 .storage = p->storage == MXS_STORAGE_F32 ? MXS_STORAGE_F32
+                                                                          : MXS_STORAGE_F64,
+                                 .reduction = (mxs_reduction)settings->reduction};
+  mxs_probe_result result;
+  MXS_TRY(mxs_probe_iteration(session->comm, &shape, &result));
+  mxs_cli_print(session,
+                "time        about %.3g s per iteration: %.3g s compute, %.3g s allreduce\n",
+                result.seconds, result.compute_s, result.reduce_s);
+  mxs_cli_print(session, "            measured on a sample of %lld measurements, ",
+                (long long)result.sample);
+  if (result.bytes_per_s > 0.0)
+    mxs_cli_print(session, "A read at %.3g GB/s\n", result.bytes_per_s * 1e-9);
+  else
+    mxs_cli_print(session, "%.3g G entries of A generated per second\n",
+                  result.entries_per_s * 1e-9);
+  return MXS_OK;
+}
+
+static mxs_status test_io(const mxs_cli_session *session, const char *dir, const plan *p) {
+  mxs_probe_io result = {0};
+  MXS_TRY(mxs_probe_checkpoint(session->comm, dir, p->file.n1, p->file.n2, p->k, &result));
+  mxs_cli_print(session, "io          %s: ", dir);
+  print_size(session, result.bytes);
+  mxs_cli_print(session,
+                " written and verified in %.3g s (%.3g MB/s), read in %.3g s (%.3g MB/s)\n",
+                result.write_s, result.bytes * 1e-6 / result.write_s, result.read_s,
+                result.bytes * 1e-6 / result.read_s);
+  return MXS_OK;
+}
+
+static mxs_status check(mxs_cli_session *session,
+                        const mxs_table *table,
+                        const mxs_cli_args *args,
+                        check_fields *fields) {
+  const mxs_settings *settings = &fields->settings;
+  plan p = {0};
+  MXS_TRY(mxs_cli_settings(session, table, args, fields));
+  MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_check(settings)));
+  MXS_TRY(mxs_cli_same(session, settings, NULL));
+  MXS_TRY(mxs_comm_agree(session->comm, mxs_problem_peek(settings->problem, &p.file)));
+  MXS_TRY(mxs_comm_agree(session->comm, check_file(settings, &p.file)));
+  MXS_TRY(make_plan(session->comm, settings, &p));
+  print_shapes(session, settings, &p);
+  print_memory(session, &p);
+  print_disk(session, fields, &p);
+  MXS_TRY(print_time(session, settings, &p));
+  if (fields->io != NULL)
+    MXS_TRY(test_io(session, fields->io, &p));
+  return MXS_OK;
+}
+
+int mxs_cli_check(mxs_cli_session *session, int argc, char **argv) {
+  mxs_option storage[MXS_CLI_OPTIONS];
+  const mxs_table table =
+      mxs_cli_join(&mxs_settings_table, own_options, OWN_COUNT, "mxsense check --help", storage);
+  mxs_cli_args args;
+  check_fields fields = {0};
+  mxs_status status = mxs_cli_parse(&table, 1, argc, argv, &args);
+  if (status == MXS_OK && args.help)
+    return mxs_cli_end(session, MXS_OK, mxs_cli_help(session, before, &table, after));
+  if (status == MXS_OK)
+    status = mxs_cli_precheck(&table, &args, &fields);
+  if (status == MXS_OK)
+    status = mxs_cli_begin(session);
+  if (status == MXS_OK)
+    status = check(session, &table, &args, &fields);
+  mxs_table_clear(&table, &fields);
+  return mxs_cli_end(session, status, 0);
+}

@@ -1,0 +1,99 @@
+#include "ckpt/ckpt.h"
+#include "cli/probe.h"
+#include "cli/single.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DIRECTORY_SIZE = 4096 };
+
+/* The directory is new, so that the files of a run are never touched. */
+static mxs_status make_directory(const char *dir, char path[DIRECTORY_SIZE]) {
+  struct stat entry;
+  if (stat(dir, &entry) != 0 || !S_ISDIR(entry.st_mode))
+    return mxs_fail(MXS_ERR_INPUT, "--io: %s: no such directory", dir);
+  if (snprintf(path, DIRECTORY_SIZE, "%s/mxsense-io-test.%ld", dir, (long)getpid()) >=
+      DIRECTORY_SIZE)
+    return mxs_fail(MXS_ERR_CREATE, "--io: %s: path too long", dir);
+  if (mkdir(path, 0777) != 0)
+    return mxs_fail(errno == EACCES || errno == EROFS ? MXS_ERR_PERMISSION : MXS_ERR_IO,
+                    "--io: %s: cannot create a directory there: %s", dir, strerror(errno));
+  return MXS_OK;
+}
+
+static void remove_directory(const char *path) {
+  static const char *const names[] = {"checkpoint.h5", "checkpoint.prev.h5"};
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    char *file = NULL;
+    if (mxs_cli_join_path(path, names[i], &file) == MXS_OK)
+      (void)unlink(file); /* it need not exist */
+    mxs_release(&file);
+  }
+  (void)rmdir(path);
+}
+
+static mxs_status compare(const mxs_ckpt *ckpt, const mxs_array *arrays, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    const mxs_array *read = NULL;
+    MXS_TRY(mxs_cli_find_array(ckpt, arrays[i].name, &read));
+    if (read->rows != arrays[i].rows || read->cols != arrays[i].cols ||
+        memcmp(read->data, arrays[i].data, (size_t)(read->rows * read->cols) * sizeof(double)) != 0)
+      return mxs_fail(MXS_ERR_IO, "--io: /%s was read back with other values than were written",
+                      read->name);
+  }
+  return MXS_OK;
+}
+
+static mxs_status write_and_read(const mxs_comm *comm,
+                                 const char *path,
+                                 mxs_array *arrays,
+                                 mxs_probe_io *out) {
+  static const char *const column = "iteration";
+  double row = 0.0;
+  const mxs_history history = {
+      .names = &column, .columns = 1, .rows = 1, .capacity = 1, .values = &row};
+  const mxs_ckpt_info info = {.reason = "target", .finished = 1};
+  mxs_ckpt *ckpt = NULL;
+  char *note = NULL;
+  MPI_Barrier(comm->mpi);
+  const double start = MPI_Wtime();
+  MXS_TRY(mxs_ckpt_write(comm, path, "io-test", &info, arrays, 2, &history, "io test\n"));
+  const double written = MPI_Wtime();
+  mxs_status status = mxs_ckpt_read_latest(comm, path, &ckpt, &note);
+  const double read = MPI_Wtime();
+  if (status == MXS_OK && ckpt == NULL)
+    status = mxs_fail(MXS_ERR_IO, "--io: %s: the checkpoint written there is gone", path);
+  if (status == MXS_OK)
+    status = mxs_comm_agree(comm, compare(ckpt, arrays, 2));
+  mxs_release(&note);
+  mxs_ckpt_destroy(&ckpt);
+  out->write_s = written - start;
+  out->read_s = read - written;
+  return status;
+}
+
+mxs_status mxs_probe_checkpoint(
+    const mxs_comm *comm, const char *dir, int64_t n1, int64_t n2, int64_t k, mxs_probe_io *out) {
+  char path[DIRECTORY_SIZE] = "";
+  double *factors = NULL;
+  MXS_TRY(mxs_comm_agree(comm, mxs_alloc((n1 + n2) * k, sizeof *factors, &factors)));
+  for (int64_t j = 0; j < (n1 + n2) * k; j++)
+    factors[j] = 1.0 / (double)(j + 1);
+  mxs_array arrays[] = {{"factors/U", 0, n1, k, factors},
+                        {"factors/V", 0, n2, k, factors + n1 * k}};
+  out->bytes = (double)(n1 + n2) * (double)k * sizeof(double);
+  mxs_status status = comm->rank == 0 ? make_directory(dir, path) : MXS_OK;
+  status = mxs_comm_agree(comm, status);
+  if (status == MXS_OK) {
+    mxs_comm_bcast(comm, path, sizeof path, 0);
+    status = write_and_read(comm, path, arrays, out);
+    MPI_Barrier(comm->mpi); /* nobody has the files open any more */
+    if (comm->rank == 0)
+      remove_directory(path);
+  }
+  mxs_release(&factors);
+  return status;
+}

@@ -1,0 +1,63 @@
+#include "cli/setup.h"
+#include "base/hash.h"
+#include "conf/build.h"
+#include "la/la.h"
+
+#include <string.h>
+
+/* Seeds of the digests, so that two kinds of text never look equal. */
+enum { DIGEST_BUILD = 1, DIGEST_KERNEL = 2, DIGEST_SETTINGS = 3, DIGEST_DIRECTORY = 4 };
+
+static mxs_status reset(const mxs_table *table, void *fields) {
+  mxs_table_clear(table, fields);
+  return mxs_table_defaults(table, fields);
+}
+
+mxs_status mxs_cli_precheck(const mxs_table *table, const mxs_cli_args *args, void *fields) {
+  MXS_TRY(reset(table, fields));
+  MXS_TRY(mxs_cli_apply(table, args, fields));
+  return args->operands > 0 ? MXS_OK : mxs_settings_check(fields);
+}
+
+mxs_status mxs_cli_settings(const mxs_cli_session *session,
+                            const mxs_table *table,
+                            const mxs_cli_args *args,
+                            void *fields) {
+  char *text = NULL;
+  size_t length = 0;
+  mxs_status status = reset(table, fields);
+  MXS_TRY(mxs_comm_agree(session->comm, status));
+  if (args->operands > 0) {
+    MXS_TRY(mxs_cli_read_file(session, args->operand[0], &text, &length));
+    status = mxs_settings_merge_yaml(fields, args->operand[0], text, length);
+    mxs_release(&text);
+    MXS_TRY(mxs_comm_agree(session->comm, status));
+  }
+  return mxs_comm_agree(session->comm, mxs_cli_apply(table, args, fields));
+}
+
+static uint64_t digest_build(void) {
+  const mxs_build build = mxs_build_get();
+  const char *const parts[] = {build.version, build.commit, build.compiler, build.flags};
+  uint64_t digest = DIGEST_BUILD;
+  for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+    digest = mxs_hash64(parts[i], strlen(parts[i]), digest);
+  return digest;
+}
+
+mxs_status mxs_cli_same(const mxs_cli_session *session,
+                        const mxs_settings *settings,
+                        const char *dir) {
+  const char *kernel = mxs_la_blas_kernel();
+  MXS_TRY(mxs_comm_same(session->comm, digest_build(), "the build of mxsense"));
+  MXS_TRY(mxs_comm_same(session->comm, mxs_hash64(kernel, strlen(kernel), DIGEST_KERNEL),
+                        "the BLAS kernel (set OPENBLAS_CORETYPE to one that all nodes can run)"));
+  char *echo = NULL;
+  MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_echo(settings, &echo)));
+  const uint64_t digest = mxs_hash64(echo, strlen(echo), DIGEST_SETTINGS);
+  mxs_release(&echo);
+  MXS_TRY(mxs_comm_same(session->comm, digest, "the command line"));
+  return dir == NULL ? MXS_OK
+                     : mxs_comm_same(session->comm, mxs_hash64(dir, strlen(dir), DIGEST_DIRECTORY),
+                                     "the run directory");
+}
