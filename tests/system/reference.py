@@ -1,0 +1,201 @@
+"""An independent implementation of what mxsense computes, in plain numpy: for comparison only, small sizes only.
+
+Conventions: y_i = <A_i, X> + noise; f = 1/(2m) sum R_i^2 with R_i = <A_i, U V^T> - y_i; both factors step from the old pair.
+"""
+import dataclasses
+
+import h5py
+import numpy as np
+
+EPS = np.finfo(float).eps
+
+# ---------------------------------------------------------------- counter-based random numbers
+
+STREAM_ENSEMBLE = 0
+
+
+def philox4x32(key, counter):
+    """Philox4x32-10 of Salmon et al. (SC 2011); key: 2 words; counter: 4 arrays of words; returns 4 arrays."""
+    mask = np.uint64(0xFFFFFFFF)
+    c = [np.asarray(word, dtype=np.uint64) & mask for word in np.broadcast_arrays(*counter)]
+    k = [int(key[0]), int(key[1])]
+    for _ in range(10):
+        p0, p1 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
+        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k[0]), p1 & mask,
+             (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k[1]), p0 & mask]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+def random_words(seed, stream, rows, count):
+    """Output words of counters 0 .. count - 1 of each row: (len(rows), count, 4) unsigned 64-bit integers below 2^32."""
+    rows = np.asarray(rows, dtype=np.uint64)[:, None]
+    c = np.arange(count, dtype=np.uint64)[None, :]
+    low, high = np.uint64(0xFFFFFFFF), np.uint64(32)
+    words = philox4x32((seed & 0xFFFFFFFF, seed >> 32),
+                       (c & low, (c >> high) & np.uint64(0xFFFF) | np.uint64(stream << 16), rows & low, rows >> high))
+    return np.stack(words, axis=-1)
+
+
+def rademacher(seed, rows, entries):
+    """Entry j of measurement i: 1 - 2 bit, bit j mod 128 of counter j / 128."""
+    words = random_words(seed, STREAM_ENSEMBLE, rows, -(-entries // 128))
+    bits = (words[..., None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
+    return 1.0 - 2.0 * bits.reshape(len(words), -1)[:, :entries].astype(float)
+
+
+def gaussian(seed, rows, entries):
+    """Box-Muller of words (0, 1) and (2, 3) of counter j / 4."""
+    words = random_words(seed, STREAM_ENSEMBLE, rows, -(-entries // 4))
+    u = (words.astype(float) + 0.5) * 2.0**-32
+    radius, angle = np.sqrt(-2.0 * np.log(u[..., 0::2])), 2.0 * np.pi * u[..., 1::2]
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return pairs.reshape(len(words), -1)[:, :entries]
+
+
+GENERATED = {"rademacher": rademacher, "gaussian": gaussian}
+
+# ---------------------------------------------------------------- problems
+
+
+@dataclasses.dataclass
+class Problem:
+    """Measurement matrices as rows of A (m x n1 n2), measurements y, held-out ones, and the truth or None."""
+    n1: int
+    n2: int
+    A: np.ndarray
+    y: np.ndarray
+    U: np.ndarray = None
+    V: np.ndarray = None
+    A_val: np.ndarray = None
+    y_val: np.ndarray = None
+
+    @property
+    def X(self):
+        return None if self.U is None else self.U @ self.V.T
+
+    def first(self, m):
+        """The problem with its first m measurements only."""
+        return dataclasses.replace(self, A=self.A[:m], y=self.y[:m])
+
+    def back_projection(self):
+        return (self.y @ self.A).reshape(self.n1, self.n2) / len(self.y)
+
+    def residual(self, U, V):
+        return self.A @ (U @ V.T).ravel() - self.y
+
+    def gradient(self, U, V):
+        G = (self.residual(U, V) @ self.A).reshape(self.n1, self.n2) / len(self.y)
+        return G @ V, G.T @ U
+
+    def loss(self, U, V):
+        return np.sum(self.residual(U, V)**2) / (2 * len(self.y))
+
+    def auto_step(self):
+        return 0.25 / np.linalg.norm(self.back_projection(), 2)
+
+    def auto_alpha(self):
+        scale2 = np.sum(self.A**2) / self.A.size
+        return 1e-3 * np.sqrt(np.linalg.norm(self.back_projection(), 2) / scale2)
+
+
+def plant(n1, n2, r, m, seed, sigma=None, noise=0.0, held_out=0, entries="normal"):
+    """A random problem: orthonormal singular vectors, singular values `sigma` (ones if not given)."""
+    rng = np.random.default_rng(seed)
+    root = np.sqrt(np.ones(r) if sigma is None else np.asarray(sigma, float))
+    U, V = (np.linalg.qr(rng.standard_normal((n, r)))[0] * root for n in (n1, n2))
+    total = m + held_out
+    if entries == "normal":
+        A = rng.standard_normal((total, n1 * n2))
+    else:
+        A = rng.integers(-3, 4, (total, n1 * n2)).astype(float)
+    y = A @ (U @ V.T).ravel() + noise * rng.standard_normal(total)
+    return Problem(n1, n2, A[:m], y[:m], U, V, A[m:] if held_out else None, y[m:] if held_out else None)
+
+
+def load(path):
+    """Read a problem file; the matrices of a generated ensemble are computed here."""
+    with h5py.File(path, "r") as file:
+        y = file["y"][...].astype(float)
+        m = len(y)
+        y_val = file["validation/y"][...].astype(float) if "validation/y" in file else None
+        if "A" in file:
+            A = file["A"][...].astype(float)
+            n1, n2 = A.shape[1:] if A.ndim == 3 else (int(file["A"].attrs[name]) for name in ("n1", "n2"))
+            A = A.reshape(m, n1 * n2)
+            A_val = None if y_val is None else file["validation/A"][...].astype(float).reshape(len(y_val), -1)
+        else:
+            kind = file.attrs["ensemble"]
+            make = GENERATED[kind.decode() if isinstance(kind, bytes) else kind]
+            n1, n2, seed = (int(file.attrs[name]) for name in ("n1", "n2", "seed"))
+            total = m + (0 if y_val is None else len(y_val))
+            A = make(seed, range(total), n1 * n2)
+            A, A_val = A[:m], None if y_val is None else A[m:]
+        U, V = ((file[f"truth/{name}"][...] for name in "UV") if "truth/U" in file else (None, None))
+    return Problem(n1, n2, A, y, U, V, A_val, y_val)
+
+
+# ---------------------------------------------------------------- metrics
+
+
+def numerical_rank(sigma):
+    """Position of the largest gap among the singular values that count."""
+    kept = sigma[sigma > 1e-3 * sigma[0]]
+    return int(np.argmax(kept[:-1] / kept[1:])) + 1 if len(kept) > 1 else 1
+
+
+def largest_angle(P, Q):
+    """Largest principal angle between the ranges of two matrices with orthonormal columns, accurate at both ends."""
+    sine = np.linalg.norm(Q - P @ (P.T @ Q), 2)
+    cosine = np.linalg.svd(P.T @ Q, compute_uv=False)[-1]
+    return float(np.arctan2(sine, cosine))
+
+
+def angles(left, right, r):
+    """Largest angles between the leading-r singular subspaces of two matrices, left and right; NaN when there are none."""
+    if right is None or r is None or r > min(left.shape):
+        return np.nan, np.nan
+    (P, s, Qt), (L, _, Rt) = np.linalg.svd(left), np.linalg.svd(right)
+    return largest_angle(L[:, :r], P[:, :r]), largest_angle(Rt[:r].T, Qt[:r].T)
+
+
+def metrics(problem, U, V, step, singular_values=None):
+    """All columns that do not depend on time, as a dictionary; `phase`, a rule with memory, is left out."""
+    k = U.shape[1]
+    X, S = U @ V.T, problem.back_projection()
+    dU, dV = problem.gradient(U, V)
+    sigma = np.zeros(max(k, min(X.shape)))
+    sigma[:min(X.shape)] = np.linalg.svd(X, compute_uv=False)
+    p = sigma[:min(k, *X.shape)] / sigma.sum()
+    p = p[p > 0]
+    truth = problem.X
+    r = numerical_rank(np.linalg.svd(S, compute_uv=False)) if truth is None else problem.U.shape[1]
+    with_r = r if k >= r else None
+    row = {
+        "loss": problem.loss(U, V),
+        "grad_norm": np.sqrt(np.sum(dU**2) + np.sum(dV**2)),
+        "test_error": np.nan if truth is None else np.linalg.norm(X - truth) / np.linalg.norm(truth),
+        "validation_loss": np.nan,
+        "imbalance": np.linalg.norm(U.T @ U - V.T @ V, 2),
+        "effective_rank": np.exp(-np.sum(p * np.log(p))),
+        "step": step,
+    }
+    if problem.y_val is not None:
+        row["validation_loss"] = np.mean((problem.A_val @ X.ravel() - problem.y_val)**2) / 2
+    row["angle_left"], row["angle_right"] = angles(X, truth, with_r)
+    row["angle_data_left"], row["angle_data_right"] = angles(X, S, with_r)
+    for j in range(singular_values or min(k, 10)):
+        row[f"sigma_{j + 1}"] = sigma[j]
+    return row
+
+
+def descend(problem, U, V, step, iterations, every=10, **options):
+    """Factors after `iterations` updates, and the metrics rows as {iteration: columns}."""
+    U, V, rows = U.copy(), V.copy(), {}
+    for t in range(iterations + 1):
+        if t % every == 0 or t == iterations:
+            rows[t] = metrics(problem, U, V, step, **options)
+        if t < iterations:
+            dU, dV = problem.gradient(U, V)
+            U, V = U - step * dU, V - step * dV
+    return U, V, rows

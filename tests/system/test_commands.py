@@ -1,0 +1,137 @@
+"""The command line: help, version, options, precedence of settings, dry runs."""
+import re
+import unittest
+
+import harness
+import reference as ref
+from harness import Case, options
+
+COMMANDS = ("gen", "solve", "check", "info", "export")
+
+# A value for every option that --help may show; an option without one fails the test.
+VALUES = {
+    "gen": dict(n1=9, n2=7, rank=2, condition=3, ensemble="dense", storage="f32", measurements="1e2", noise=0.01, hold_out=0.2, seed=5),
+    "solve": dict(measurements=90, hold_out=0.1, storage="f32", model="asymmetric", method="gd", k=3, init="random", alpha=0.01, step=0.1,
+                  seed=2, max_iterations="2e1", tolerance=1e-9, metrics_every=4, singular_values=2, checkpoint_every="7,1min",
+                  progress="off", quiet="true", verbose="false", reduction="fast", svd="scalapack"),
+}
+VALUES["check"] = VALUES["solve"]
+
+
+def shown(text):
+    """The long options at the beginning of a line of help."""
+    return re.findall(r"^\s+(?:-\w,\s+)?--([a-z_0-9]+)", text, re.M)
+
+
+class Help(Case):
+    def test_without_launcher_and_with(self):
+        for np_ in (0, 3):
+            top = self.run_ok("--help", np=np_).out
+            for command in COMMANDS:
+                self.assertEqual(top.count(f"\n  {command} "), 1, top)
+                text = self.run_ok(command, "--help", np=np_).out
+                self.assertIn(f"mxsense {command}", text.splitlines()[0])
+                self.assertIn("Exit codes:", text)
+                self.assertLessEqual(max(map(len, text.splitlines())), 100)
+
+    def test_version(self):
+        for np_ in (0, 3):
+            out = self.run_ok("--version", np=np_).out
+            self.assertEqual(out.count("mxsense "), 1, out)
+            for word in ("commit", "compiler", "flags", "MPI", "HDF5", "BLAS", "kernel", "ScaLAPACK"):
+                self.assertRegex(out, rf"(?m)^{word}\s+\S+")
+
+    def test_every_option_works(self):
+        for command, values in VALUES.items():
+            names = shown(self.run_ok(command, "--help", np=0).out)
+            missing = set(names) - set(values) - {"output", "problem", "io", "help"}
+            self.assertEqual(missing, set(), f"{command}: give {missing} a value in this test")
+            self.assertEqual(set(values) - set(names), set(), f"{command} --help does not show these")
+        problem = self.gen(**VALUES["gen"])
+        loaded = ref.load(problem)
+        self.assertEqual((loaded.A.shape, len(loaded.y_val)), ((100, 63), 20))
+        plain = self.gen("plain.h5", n1=9, n2=7, rank=2, measurements=100)
+        run = self.solve(plain, np=2, **VALUES["solve"])
+        config = self.config(run)
+        for name, value in VALUES["solve"].items():
+            if name not in ("checkpoint_every",):
+                wanted = str(int(float(value))) if name in ("max_iterations", "measurements") else str(value)
+                try:
+                    self.assertEqual(float(config[name]), float(wanted), name)
+                except ValueError:
+                    self.assertEqual(config[name].strip('"'), wanted, name)
+        self.run_ok("check", *options(problem=plain, **VALUES["check"]), np=2)
+
+    @staticmethod
+    def config(run):
+        return dict(line.split(": ", 1) for line in (run / "config.yaml").read_text().splitlines() if ": " in line and line[0] != "#")
+
+
+class Spelling(Case):
+    def setUp(self):
+        super().setUp()
+        self.problem = self.gen(n1=9, n2=7, rank=2, measurements=100)
+
+    def config(self, *arguments, name="run"):
+        self.run_ok("solve", *options(problem=self.problem, max_iterations=2), *arguments, "-o", self.dir / name, np=0)
+        return Help.config(self.dir / name)
+
+    def test_forms_of_an_option(self):
+        for number, form in enumerate((["--metrics_every", "3"], ["--metrics-every", "3"], ["--metrics_every=3"], ["--metrics-every=3e0"],
+                                       ["--metrics_every", "5", "--metrics_every", "3"])):
+            self.assertEqual(self.config(*form, name=f"run{number}")["metrics_every"], "3")
+
+    def test_precedence(self):
+        """Defaults, then the file, then the command line."""
+        (self.dir / "run.yaml").write_text("k: 4   # columns\nseed: 11\nmetrics-every: 6\n")
+        config = self.config(self.dir / "run.yaml", "--seed", "12")
+        self.assertEqual((config["k"], config["seed"], config["metrics_every"], config["reduction"]), ("4", "12", "6", "reproducible"))
+
+    def test_paths(self):
+        """A path in a settings file is relative to that file; the effective settings have absolute ones; odd names work."""
+        folder = self.dir / "a folder: with #odd 'names', é"
+        folder.mkdir()
+        (folder / "p 1.h5").write_bytes(self.problem.read_bytes())
+        (folder / "run.yaml").write_text('problem: "p 1.h5"\nmax_iterations: 3\n')
+        self.run_ok("solve", folder / "run.yaml", "-o", "run 1", np=0, cwd=self.dir)
+        self.assertIn(str(folder), (self.dir / "run 1" / "config.yaml").read_text())
+        self.run_ok("solve", "run 1/config.yaml", "-o", "again", np=2, cwd=self.dir)
+        self.assert_same_bits(self.dir / "run 1", self.dir / "again")
+
+    def test_locale_does_not_matter(self):
+        self.assertEqual(float(self.config("--alpha", "0.125", name="c")["alpha"]), 0.125)
+        self.run_ok("solve", *options(problem=self.problem, max_iterations=2, alpha=0.125), "-o", self.dir / "de", np=0,
+                    env={"LC_ALL": "de_DE.UTF-8"})
+        self.assert_same_bits(self.dir / "c", self.dir / "de")
+
+
+class Check(Case):
+    def test_dry_run(self):
+        """Tells shapes, memory, disk and time, and leaves nothing behind."""
+        problem = self.gen(n1=9, n2=7, rank=2, measurements=100)
+        before = harness.tree(self.dir)
+        for np_ in (0, 3):
+            out = self.run_ok("check", *options(problem=problem, k=3), np=np_).out
+            for word in ("9", "7", "100", "memory", "disk", "seconds"):
+                self.assertIn(word, out)
+        self.assertEqual(harness.tree(self.dir), before)
+
+    def test_files(self):
+        folder = self.dir / "folder"
+        folder.mkdir()
+        for np_ in (0, 2):
+            out = self.run_ok("check", "--io", folder, np=np_).out
+            self.assertTrue(out)
+        self.assertEqual(list(folder.iterdir()), [])
+        outcome = self.run_ok("check", "--io", self.dir / "nowhere", np=0, code=None)
+        self.assertEqual(len(outcome.errors), 1)
+
+    def test_bad_settings(self):
+        problem = self.gen(n1=9, n2=7, rank=2, measurements=100)
+        outcome = self.run_ok("check", *options(problem=problem, k=-3), np=0, code=78)
+        self.assertEqual(len(outcome.errors), 1)
+        self.run_ok("check", *options(problem=self.dir / "nowhere.h5"), np=2, code=66)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,121 @@
+"""What may not change between two starts of a run, and what happens when a run cannot go on."""
+import signal
+import time
+import unittest
+
+import numpy as np
+
+import harness
+import reference as ref
+from harness import Case, Process, options
+
+
+class Resume(Case):
+    SETTINGS = dict(k=4, alpha=1e-2, step=0.2, seed=3, max_iterations=12, tolerance=0)
+    CHANGES = (dict(seed=4), dict(k=5), dict(alpha=2e-2), dict(step=0.1), dict(hold_out=0.1), dict(reduction="fast"), dict(storage="f32"),
+               dict(measurements=200), dict(singular_values=2))
+
+    def setUp(self):
+        super().setUp()
+        self.plan = ref.plant(11, 9, 2, 301, seed=1)
+        self.problem = harness.write_problem(self.dir / "p.h5", self.plan)
+        self.run_dir = self.solve(self.problem, **self.SETTINGS)
+        self.before = harness.tree(self.run_dir)
+
+    def refused(self, name, problem, np, **settings):
+        """One line that names what differs, exit 78, and the run as it was."""
+        self.solve(problem, np=np, code=78, **settings)
+        self.assertEqual(len(self.outcome.errors), 1, str(self.outcome))
+        self.assertIn(name, self.outcome.errors[0])
+        after = harness.tree(self.run_dir)
+        changed = [key for key in after.keys() | self.before.keys() if after.get(key) != self.before.get(key)]
+        self.assertEqual(changed, [], "a refused start changes nothing")
+
+    def test_settings(self):
+        for number, change in enumerate(self.CHANGES):
+            name, = change
+            with self.subTest(name):
+                settings = {**self.SETTINGS, "max_iterations": 20, **change}
+                self.refused(name, self.problem, 1 + 2 * (number % 2), **settings)
+
+    def test_start(self):
+        U, V = harness.factors(self.run_dir)
+        start = harness.write_factors(self.dir / "start.h5", U, V)
+        self.refused("init", self.problem, 1, **{**self.SETTINGS, "init": f"file:{start}", "max_iterations": 20})
+
+    def test_other_problems(self):
+        one_entry = ref.dataclasses.replace(self.plan, A=self.plan.A.copy())
+        one_entry.A[200, 5] = np.nextafter(one_entry.A[200, 5], 10)
+        others = {"A": one_entry, "y": ref.dataclasses.replace(self.plan, y=self.plan.y + 1e-9), "shape": ref.plant(9, 11, 2, 301, seed=1),
+                  "fewer": self.plan.first(300)}
+        for number, (name, other) in enumerate(others.items()):
+            with self.subTest(name):
+                path = harness.write_problem(self.dir / f"{name}.h5", other)
+                self.refused("problem", path, 1 + 2 * (number % 2), **{**self.SETTINGS, "max_iterations": 20})
+
+    def test_it_still_goes_on(self):
+        self.solve(self.problem, **{**self.SETTINGS, "max_iterations": 20})
+        self.assertEqual(harness.attributes(self.run_dir)["iteration"], 20)
+
+
+class Divergence(Case):
+    def test_step_too_large(self):
+        plan = ref.plant(11, 9, 2, 301, seed=1)
+        problem = harness.write_problem(self.dir / "p.h5", plan)
+        stopped = []
+        for np_ in (1, 3):
+            settings = dict(k=4, alpha=0.1, step=1e3, checkpoint_every=1, tolerance=0)
+            run = self.solve(problem, f"np{np_}", np=np_, code=76, **settings)
+            summary = harness.summary(run)
+            self.assertEqual(summary["reason"], "diverged")
+            self.assertIn(str(summary["iterations"]), self.outcome.out + self.outcome.err)
+            stopped.append(summary["iterations"])
+            # The reference, from the checkpoint that was kept, is lost within a few steps as well.
+            U, V = harness.factors(run)
+            self.assertTrue(np.isfinite(U).all() and np.isfinite(V).all())
+            with np.errstate(all="ignore"):
+                loss = self.ten_steps(plan, U, V)
+            self.assertFalse(loss < 1e30 * np.mean(plan.y**2))
+            self.run_ok("info", run, np=0)
+        self.assertEqual(*stopped)
+
+    @staticmethod
+    def ten_steps(plan, U, V):
+        for _ in range(10):
+            dU, dV = plan.gradient(U, V)
+            U, V = U - 1e3 * dU, V - 1e3 * dV
+        return plan.loss(U, V)
+
+    def test_divergence_keeps_the_checkpoint_of_a_good_run(self):
+        """Exit 76 writes no checkpoint: the run stays where the last good one was."""
+        plan = ref.plant(11, 9, 2, 301, seed=1)
+        problem = harness.write_problem(self.dir / "p.h5", plan)
+        run = self.solve(problem, k=4, alpha=0.1, step=1e3, max_iterations=1, tolerance=0)
+        before = (run / "checkpoint.h5").read_bytes()
+        self.solve(problem, np=2, k=4, alpha=0.1, step=1e3, max_iterations=100, tolerance=0, checkpoint_every="1h", code=76)
+        self.assertEqual((run / "checkpoint.h5").read_bytes(), before)
+
+
+class InUse(Case):
+    def test_second_run_is_refused(self):
+        """It waits for half a minute, and names the first. The first does not notice."""
+        problem = self.gen(ensemble="rademacher", n1=32, n2=24, rank=2, measurements=2000, seed=1)
+        arguments = ["solve", *options(problem=problem, k=8, max_iterations=10**9, tolerance=0, metrics_every=10**6), "-o", self.dir / "run"]
+        first = Process(arguments)
+        self.addCleanup(first.end)
+        self.assertTrue(first.first_line())
+        start = time.monotonic()
+        second = harness.run(*arguments)
+        waited = time.monotonic() - start
+        self.assertEqual(second.code, 77, str(second))
+        self.assertEqual(len(second.errors), 1, str(second))
+        self.assertGreater(waited, 25)
+        self.assertIn(str(first.ranks()[0]), second.errors[0], "the process id of the holder")
+        self.assertTrue(first.running())
+        first.signal(signal.SIGUSR1)
+        self.assertEqual(first.finish().code, 75)
+        self.assertGreater(harness.summary(self.dir / "run")["iterations"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
