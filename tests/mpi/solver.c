@@ -275,6 +275,7 @@ static void own_operator(void **state) {
     const mxs_problem_options options = {.k = K};
     mxs_solve_options how = settings();
     how.max_iterations = 400;
+    how.alpha = 1e-6; /* columns that are not needed stay of this size */
     how.metrics_every = 10;
     mxs_problem *problem = NULL;
     mxs_solver *solver = NULL;
