@@ -63,7 +63,7 @@ typedef struct spread_matrix {
 typedef struct grids {
   int handle;
   int row;    /* 1 x P: slabs */
-  int square; /* nprow x npcol, as square as P allows */
+  int square; /* nprow x npcol, as square as P allows, and no larger than the matrix has blocks */
   int root;   /* 1 x 1: rank 0 */
 } grids;
 
@@ -77,9 +77,15 @@ typedef struct factorisation {
   double *s, *slab, *work;
 } factorisation;
 
-static void grids_open(const mxs_comm *comm, grids *g) {
-  const int nprow = (int)sqrt((double)comm->size);
-  const int npcol = comm->size / nprow;
+static int at_most(int a, int b) {
+  return a < b ? a : b;
+}
+
+/* PDGESVD takes ranks without a part of the matrix for a sign of different processors: every rank
+ * of the grid gets a block. */
+static void grids_open(const mxs_comm *comm, int rows, int cols, grids *g) {
+  const int nprow = at_most((int)sqrt((double)comm->size), (rows + GRID_BLOCK - 1) / GRID_BLOCK);
+  const int npcol = at_most(comm->size / nprow, (cols + GRID_BLOCK - 1) / GRID_BLOCK);
   g->handle = Csys2blacs_handle(comm->mpi);
   g->row = g->square = g->root = g->handle;
   Cblacs_gridinit(&g->row, "R", 1, comm->size);
@@ -222,7 +228,7 @@ mxs_status mxsi_distributed_svd(const mxs_comm *comm,
                      .cols = (int)n1,
                      .order = (int)(n1 < n2 ? n1 : n2),
                      .count = (int)count};
-  grids_open(comm, &f.grid);
+  grids_open(comm, f.rows, f.cols, &f.grid);
   mxs_status status = mxs_comm_agree(comm, allocate(&f));
   if (status == MXS_OK)
     status = scatter(&f, share);

@@ -1,7 +1,8 @@
-/* The exact reduction: the same bits however blocks are dealt to ranks, close to the true sum, and honest about its room. */
+/* The exact reduction: the same bits however blocks are dealt to ranks, close to the true sum, and
+ * honest about its room. */
+#include "comm/reducer.h"
 #include "base/random.h"
 #include "comm/blocks.h"
-#include "comm/reducer.h"
 
 #include "mpi_test.h"
 
@@ -14,7 +15,8 @@ enum { LENGTH = 37, SECOND = 5, TOTAL = LENGTH + SECOND, BLOCKS = 300 };
 
 static const int64_t lengths[2] = {LENGTH, SECOND};
 
-/* Contribution of a block: magnitudes over twelve decades in the first quantity, near `size` in the second. */
+/* Contribution of a block: magnitudes over twelve decades in the first quantity, near `size` in the
+ * second. */
 static void contribution(int64_t block, double size, double *leaf) {
   double normal[4 * ((TOTAL + 3) / 4)];
   mxs_random_gaussian(1, MXS_STREAM_NOISE, block, 0, (TOTAL + 3) / 4, normal);
@@ -22,8 +24,10 @@ static void contribution(int64_t block, double size, double *leaf) {
     leaf[i] = size * normal[i] * (i < LENGTH ? pow(10.0, -(double)(block % 13)) : 1.0);
 }
 
-/* A whole pass over the blocks of this rank, in ascending or descending order; returns the number of redone passes. */
-static int pass(const mxs_comm *comm, mxs_reducer *reducer, double size, int descending, mxs_reduced *out) {
+/* A whole pass over the blocks of this rank, in ascending or descending order; returns the number
+ * of redone passes. */
+static int pass(
+    const mxs_comm *comm, mxs_reducer *reducer, double size, int descending, mxs_reduced *out) {
   mxs_blocks blocks;
   assert_ok(mxs_blocks_create(BLOCKS, 1, comm->rank, comm->size, &blocks));
   int redone = -1;
@@ -43,7 +47,8 @@ static int pass(const mxs_comm *comm, mxs_reducer *reducer, double size, int des
 }
 
 /* Passes with sizes that creep, jump up and jump down; the sums of each are kept. */
-static void run(const mxs_comm *comm, mxs_reduction mode, int descending, double *sums, int *redone) {
+static void run(
+    const mxs_comm *comm, mxs_reduction mode, int descending, double *sums, int *redone) {
   static const double sizes[] = {1.0, 0.7, 1e3, 1e9, 1e-7, 1e-12, 3e-12};
   mxs_reducer *reducer = NULL;
   mxs_reduced out = {0};
@@ -74,7 +79,8 @@ static void same_bits_in_any_order_on_any_ranks(void **state) {
   assert_everywhere(memcmp(together, alone, sizeof alone) == 0);
   assert_everywhere(memcmp(together, reversed, sizeof alone) == 0);
   assert_everywhere(redone[0] == redone[2] && redone[1] == redone[2]);
-  /* No scale at the start, the jumps to 1e9, 1e-7: one redone pass each, and none for what stays in the room. */
+  /* No scale at the start, the jumps to 1e9, 1e-7: one redone pass each, and none for what stays in
+   * the room. */
   assert_everywhere(redone[2] == 3);
   mxs_comm_destroy(&world);
   mxs_comm_destroy(&self);
@@ -104,8 +110,10 @@ static void sum_is_accurate(void **state) {
   }
   for (int64_t i = 0; i < TOTAL; i++) {
     const double expected = (double)reference[i];
-    /* Each block is off by at most 2^-53 of the largest entry, the final rounding by half a unit. */
-    assert_everywhere(fabs(exact[i] - expected) <= BLOCKS * 0x1p-53 * largest + DBL_EPSILON * fabs(expected));
+    /* Each block is off by at most 2^-53 of the largest entry, the final rounding by half a unit.
+     */
+    assert_everywhere(fabs(exact[i] - expected) <=
+                      BLOCKS * 0x1p-53 * largest + DBL_EPSILON * fabs(expected));
     assert_everywhere(fabs(fast[i] - expected) <= BLOCKS * DBL_EPSILON * (double)absolute[i]);
   }
   mxs_comm_destroy(&world);
@@ -176,7 +184,8 @@ static void room_holds_the_most_blocks(void **state) {
     mxs_reducer_commit(reducer);
   }
   mxs_reducer_finish(reducer, &out);
-  assert_everywhere(out.redo == 0 && fabs(out.sum[0] - MXS_MAX_BLOCKS * largest) <= DBL_EPSILON * 0x1p27);
+  assert_everywhere(out.redo == 0 &&
+                    fabs(out.sum[0] - MXS_MAX_BLOCKS * largest) <= DBL_EPSILON * 0x1p27);
   mxs_reducer_begin(reducer);
   *mxs_reducer_leaf(reducer) = 0x1p30;
   mxs_reducer_commit(reducer);
@@ -196,11 +205,13 @@ static void agreement_names_the_lowest_failing_rank(void **state) {
       status = mxs_fail(MXS_ERR_DATA, "told by %d", world->rank);
     status = mxs_comm_agree(world, status);
     char expected[64];
-    (void)snprintf(expected, sizeof expected, world->size > 1 ? "[rank %d] told by %d" : "told by %d", culprit, culprit);
+    (void)snprintf(expected, sizeof expected,
+                   world->size > 1 ? "[rank %d] told by %d" : "told by %d", culprit, culprit);
     assert_everywhere(status == MXS_ERR_DATA && strcmp(mxs_last_error(), expected) == 0);
   }
   assert_everywhere(mxs_comm_agree(world, MXS_OK) == MXS_OK);
-  const mxs_status same = mxs_comm_same(world, (uint64_t)(world->rank == world->size - 1), "binary");
+  const mxs_status same =
+      mxs_comm_same(world, (uint64_t)(world->rank == world->size - 1), "binary");
   assert_everywhere(same == (world->size > 1 ? MXS_ERR_MISMATCH : MXS_OK));
   mxs_comm_destroy(&world);
 }

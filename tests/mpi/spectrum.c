@@ -1,4 +1,5 @@
-/* Singular triplets of the back-projection: replicated, iterated and distributed routes against a full SVD. */
+/* Singular triplets of the back-projection: replicated, iterated and distributed routes against a
+ * full SVD. */
 #include "base/random.h"
 #include "la/la.h"
 #include "spectral/spectral.h"
@@ -22,13 +23,15 @@ static void planted(int64_t rows, int64_t cols, int64_t order, double decay, dou
   for (int64_t i = 0; i < rows; i++)
     for (int64_t j = 0; j < order; j++)
       left[i * order + j] *= pow(decay, (double)j);
-  mxs_la_gemm(0, 1, 1.0, mxs_cview(left, rows, order), mxs_cview(right, cols, order), 0.0, mxs_view(A, rows, cols));
+  mxs_la_gemm(0, 1, 1.0, mxs_cview(left, rows, order), mxs_cview(right, cols, order), 0.0,
+              mxs_view(A, rows, cols));
   mxs_release(&left);
   mxs_release(&right);
 }
 
 /* ||A V - U diag(s)|| and ||U^T U - I||, ||V^T V - I|| are rounding, and s is what was planted. */
-static void check_triplets(mxs_cmat A, int64_t count, double decay, const double *s, const double *U, const double *V) {
+static void check_triplets(
+    mxs_cmat A, int64_t count, double decay, const double *s, const double *U, const double *V) {
   double *AV = NULL;
   double *gram = NULL;
   const double tolerance = 100.0 * DBL_EPSILON * sqrt((double)(A.rows + A.cols));
@@ -102,7 +105,8 @@ static void distributed(void **state) {
     planted(rows, cols, rows < 30 ? 3 : 30, 0.5, t.A);
     /* Shares that sum to A but of which none resembles it. */
     for (int64_t i = 0; i < rows * cols; i++)
-      share[i] = (world->rank == 0 ? t.A[i] : 0.0) + sin((double)i) * (world->rank + 1 < world->size ? 1.0 : 1.0 - world->size);
+      share[i] = (world->rank == 0 ? t.A[i] : 0.0) +
+                 sin((double)i) * (world->rank + 1 < world->size ? 1.0 : 1.0 - world->size);
     const mxs_status status = mxsi_distributed_svd(world, share, rows, cols, count, t.s, t.U, t.V);
     if (status == MXS_ERR_SETTINGS) {
       assert_non_null(strstr(mxs_last_error(), "no ScaLAPACK"));
