@@ -286,6 +286,12 @@ static mxs_reason end_reason(const mxs_solver *s, const mxs_evaluation *at) {
   return at->stop > 0 ? MXS_REASON_STOPPED : MXS_REASON_RUNNING;
 }
 
+/* Rows and state are the same on all ranks, so their time is that of rank 0. Collective. */
+static void common_seconds(mxs_solver *s) {
+  s->number.seconds = MPI_Wtime() - s->clock;
+  mxs_comm_bcast(s->problem->comm, &s->number.seconds, sizeof s->number.seconds, 0);
+}
+
 /* A row of metrics; moves `phase` on. */
 static mxs_status report(mxs_solver *s,
                          const mxs_hooks *hooks,
@@ -331,7 +337,6 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
   const int request = hooks->poll != NULL ? hooks->poll(hooks->ctx, t) : 0;
   MXS_TRY(mxs_objective_pass(s->objective, U, V, (request & MXS_REQUEST_STOP) != 0,
                              (request & MXS_REQUEST_CHECKPOINT) != 0, &at));
-  s->number.seconds = MPI_Wtime() - s->clock;
   result->iterations = t;
   result->loss = at.loss;
   result->validation_loss = at.validation_loss;
@@ -344,6 +349,8 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
   const int ends = result->reason != MXS_REASON_RUNNING;
   const int regular = t % s->options.metrics_every == 0;
   mxs_phase phase = s->phase;
+  if (regular || ends || at.checkpoint > 0)
+    common_seconds(s);
   if (regular || ends)
     MXS_TRY(report(s, hooks, &at, &phase, result));
   if (hooks->progress != NULL)
