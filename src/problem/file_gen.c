@@ -181,13 +181,20 @@ static int64_t expected_bytes(const gen *g) {
   return bytes;
 }
 
-/* Collective. */
-static mxs_status create_file(gen *g) {
-  MXS_TRY(mxs_store_create_all(g->comm, g->temporary, &g->file));
-  MXS_TRY(mxs_comm_agree(g->comm, create_outputs(g)));
+/* Rank 0 asks the file system for the room. Collective. */
+static mxs_status ask_room(const gen *g) {
   const mxs_status status =
       g->comm->rank == 0 ? mxs_store_preallocate(g->temporary, expected_bytes(g)) : MXS_OK;
   return mxs_comm_agree(g->comm, status);
+}
+
+/* Room is asked for before HDF5 is involved, which can neither close nor forget a file that does
+ * not fit, and again once the create has cut the file to nothing. Collective. */
+static mxs_status create_file(gen *g) {
+  MXS_TRY(ask_room(g));
+  MXS_TRY(mxs_store_create_all(g->comm, g->temporary, &g->file));
+  MXS_TRY(mxs_comm_agree(g->comm, create_outputs(g)));
+  return ask_room(g);
 }
 
 /* Write a group of rows and keep its digest. Local. */

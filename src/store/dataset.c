@@ -317,8 +317,8 @@ mxs_status mxs_store_write_shared(const mxs_comm *comm,
   mxs_store_pieces(ndims, dims, H5Tget_size(type), MXS_STORE_PIECE_BYTES, piece);
   const int64_t begin = slab_begin(rows, comm->rank, comm->size);
   const int64_t end = slab_begin(rows, comm->rank + 1, comm->size);
-  const int64_t rounds =
-      (rows / comm->size + 1 + piece[0] - 1) / piece[0]; /* of the largest slab */
+  const int64_t largest = rows / comm->size + (rows % comm->size != 0);
+  const int64_t rounds = (largest + piece[0] - 1) / piece[0];
   transfer t = {.set = set,
                 .space = H5Dget_space(set),
                 .type = type,

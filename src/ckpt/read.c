@@ -1,0 +1,258 @@
+#include "ckpt/ckpt_impl.h"
+
+#include <string.h>
+
+static mxs_status check_format(hid_t file, const char *path, int *newer) {
+  char format[64];
+  int64_t version = 0;
+  if (!mxs_store_has_attribute(file, "format"))
+    return mxs_fail(MXS_ERR_DATA, "%s: not a checkpoint (there is no attribute `format`)", path);
+  MXS_TRY(mxs_store_get_text(file, path, "format", format, sizeof format));
+  if (strcmp(format, MXSI_CKPT_FORMAT) != 0)
+    return mxs_fail(MXS_ERR_DATA, "%s: this is a `%s` file, not a checkpoint", path, format);
+  MXS_TRY(mxs_store_get_integer(file, path, "format_version", &version));
+  *newer = version > MXSI_CKPT_FORMAT_VERSION;
+  if (version == MXSI_CKPT_FORMAT_VERSION)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_DATA, "%s: format_version %lld, but this build reads %d%s", path,
+                  (long long)version, MXSI_CKPT_FORMAT_VERSION,
+                  *newer ? "; use the newer mxsense that wrote it" : "");
+}
+
+static mxs_status read_info(hid_t file, const char *path, mxs_ckpt_info *info) {
+  int64_t finished = 0;
+  MXS_TRY(mxs_store_get_integer(file, path, "iteration", &info->iteration));
+  MXS_TRY(mxs_store_get_integer(file, path, "finished", &finished));
+  MXS_TRY(mxs_store_get_text(file, path, "reason", info->reason, sizeof info->reason));
+  MXS_TRY(mxs_store_get_unsigned(file, path, "problem_digest", &info->problem_digest));
+  info->finished = finished != 0;
+  return MXS_OK;
+}
+
+/* Read a dataset of the manifest and compare it with its digest. */
+static mxs_status read_set(hid_t file,
+                           const char *path,
+                           const char *name,
+                           const mxs_array *shape,
+                           int ndims,
+                           const char *digest,
+                           void *data) {
+  mxs_store_set set;
+  char found[MXS_STORE_DIGEST_TEXT];
+  MXS_TRY(mxs_store_set_open(file, path, name, &set));
+  mxs_status status = MXS_OK;
+  const int fits = set.ndims == ndims && set.dims[0] == shape->rows &&
+                   (ndims == 1 || set.dims[1] == shape->cols) &&
+                   set.is_integer == (shape->is_integer != 0) && set.bits == 64;
+  if (!fits)
+    status = mxs_fail(MXS_ERR_DATA, "%s: /%s has shape %s %s, not what the manifest says", path,
+                      name, set.shape, set.type_name);
+  else
+    status =
+        mxs_store_read_all(&set, shape->is_integer ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, data);
+  if (status == MXS_OK) {
+    mxs_store_digest(data, set.entries * (int64_t)sizeof(double), found);
+    if (strcmp(found, digest) != 0)
+      status = mxs_fail(MXS_ERR_DATA, "%s: /%s does not verify (digest differs)", path, name);
+  }
+  mxs_store_set_close(&set);
+  return status;
+}
+
+static mxs_status read_columns(hid_t file, mxs_ckpt *ckpt) {
+  const mxs_history *history = &ckpt->history;
+  const mxs_array shape = {.rows = history->rows, .cols = 1};
+  double *column = NULL;
+  char *name = NULL;
+  mxs_status status = mxs_alloc(history->rows, sizeof *column, &column);
+  for (int64_t c = 0; c < history->columns && status == MXS_OK; c++) {
+    MXS_TRY_GOTO(status, mxs_store_text(&name, "metrics/%s", ckpt->columns[c]), cleanup);
+    MXS_TRY_GOTO(
+        status, read_set(file, ckpt->path, name, &shape, 1, ckpt->digests[ckpt->count + c], column),
+        cleanup);
+    for (int64_t r = 0; r < history->rows; r++)
+      history->values[r * history->columns + c] = column[r];
+    mxs_release(&name);
+  }
+cleanup:
+  mxs_release(&name);
+  mxs_release(&column);
+  return status;
+}
+
+/* Everything of an open file into `*out`. */
+static mxs_status read_all(
+    hid_t file, const char *path, mxs_ckpt **out, char seal[MXS_STORE_DIGEST_TEXT], int *newer) {
+  char stored[MXS_STORE_DIGEST_TEXT];
+  mxs_ckpt_info info = {0};
+  char *manifest = NULL;
+  char *config = NULL;
+  mxs_ckpt *ckpt = NULL;
+  mxs_status status = check_format(file, path, newer);
+  if (status == MXS_OK)
+    status = read_info(file, path, &info);
+  if (status == MXS_OK)
+    status = mxs_store_get_text(file, path, "digest", stored, sizeof stored);
+  if (status != MXS_OK)
+    goto cleanup;
+  MXS_TRY_GOTO(status, mxs_store_read_text(file, path, "manifest", &manifest), cleanup);
+  MXS_TRY_GOTO(status, mxs_store_read_text(file, path, "config", &config), cleanup);
+  MXS_TRY_GOTO(status, mxsi_ckpt_seal(&info, config, manifest, seal), cleanup);
+  if (strcmp(seal, stored) != 0) {
+    status = mxs_fail(MXS_ERR_DATA,
+                      "%s: attributes, config and manifest do not verify (digest differs)", path);
+    goto cleanup;
+  }
+  MXS_TRY_GOTO(status, mxsi_ckpt_create(path, manifest, &ckpt), cleanup);
+  ckpt->info = info;
+  ckpt->config = config;
+  config = NULL;
+  for (int64_t i = 0; i < ckpt->count; i++)
+    MXS_TRY_GOTO(status,
+                 read_set(file, path, ckpt->arrays[i].name, &ckpt->arrays[i], 2, ckpt->digests[i],
+                          ckpt->arrays[i].data),
+                 cleanup);
+  MXS_TRY_GOTO(status, read_columns(file, ckpt), cleanup);
+  *out = ckpt;
+  ckpt = NULL;
+cleanup:
+  mxs_release(&manifest);
+  mxs_release(&config);
+  mxs_ckpt_destroy(&ckpt);
+  return status;
+}
+
+mxs_status mxsi_ckpt_load(const char *path,
+                          mxs_ckpt **out,
+                          char seal[MXS_STORE_DIGEST_TEXT],
+                          int *newer) {
+  hid_t file = H5I_INVALID_HID;
+  *out = NULL;
+  *newer = 0;
+  MXS_TRY(mxs_store_open(path, &file));
+  const mxs_status status = read_all(file, path, out, seal, newer);
+  (void)mxs_store_close(&file);
+  return status;
+}
+
+/* Text of rank 0 to all, NULL included; released with mxs_release(). Collective; the status may
+ * differ. */
+static mxs_status share_text(const mxs_comm *comm, char **text) {
+  int64_t bytes = comm->rank == 0 && *text != NULL ? (int64_t)strlen(*text) + 1 : 0;
+  mxs_comm_bcast(comm, &bytes, (int64_t)sizeof bytes, 0);
+  mxs_status status = MXS_OK;
+  if (comm->rank != 0 && bytes > 0)
+    status = mxs_alloc(bytes, 1, text);
+  status = mxs_comm_agree(comm, status);
+  if (status == MXS_OK && bytes > 0)
+    mxs_comm_bcast(comm, *text, bytes, 0);
+  return status;
+}
+
+/* What rank 0 has read to all; `*ckpt` is NULL on the others. Collective. */
+static mxs_status share(const mxs_comm *comm, mxs_ckpt **ckpt) {
+  char *path = NULL;
+  char *manifest = NULL;
+  char *config = NULL;
+  mxs_status status = MXS_OK;
+  if (comm->rank == 0) {
+    path = (*ckpt)->path;
+    manifest = (*ckpt)->manifest;
+    config = (*ckpt)->config;
+  }
+  MXS_TRY_GOTO(status, share_text(comm, &path), cleanup);
+  MXS_TRY_GOTO(status, share_text(comm, &manifest), cleanup);
+  MXS_TRY_GOTO(status, share_text(comm, &config), cleanup);
+  if (comm->rank != 0)
+    status = mxsi_ckpt_create(path, manifest, ckpt);
+  MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
+  mxs_ckpt *shared = *ckpt;
+  shared->config = config;
+  config = NULL;
+  mxs_comm_bcast(comm, &shared->info, (int64_t)sizeof shared->info, 0);
+  for (int64_t i = 0; i < shared->count; i++)
+    mxs_comm_bcast(comm, shared->arrays[i].data,
+                   shared->arrays[i].rows * shared->arrays[i].cols * (int64_t)sizeof(double), 0);
+  mxs_comm_bcast(comm, shared->history.values,
+                 shared->history.rows * shared->history.columns * (int64_t)sizeof(double), 0);
+cleanup:
+  if (comm->rank != 0) {
+    mxs_release(&path);
+    mxs_release(&manifest);
+    mxs_release(&config);
+  }
+  if (status != MXS_OK)
+    mxs_ckpt_destroy(ckpt);
+  return status;
+}
+
+mxs_status mxs_ckpt_read(const mxs_comm *comm, const char *path, mxs_ckpt **out) {
+  char seal[MXS_STORE_DIGEST_TEXT];
+  int newer = 0;
+  *out = NULL;
+  mxs_status status = comm->rank == 0 ? mxsi_ckpt_load(path, out, seal, &newer) : MXS_OK;
+  MXS_TRY(mxs_comm_agree(comm, status));
+  return share(comm, out);
+}
+
+/* The one before, after the newest was passed over for `why`. Local: rank 0. */
+static mxs_status load_previous(
+    const char *dir, int newest_missing, const char *why, mxs_ckpt **out, char **note) {
+  char seal[MXS_STORE_DIGEST_TEXT];
+  int newer = 0;
+  char *path = NULL;
+  MXS_TRY(mxs_store_text(&path, "%s/checkpoint.prev.h5", dir));
+  mxs_status status = mxsi_ckpt_load(path, out, seal, &newer);
+  if (status == MXS_OK)
+    status = mxs_store_text(note, "%s; going on from %s", why, path);
+  else if (status == MXS_ERR_INPUT && newest_missing)
+    status = MXS_OK;
+  else if (status == MXS_ERR_INPUT || status == MXS_ERR_DATA || status == MXS_ERR_IO)
+    status = mxs_fail(MXS_ERR_IO, "no checkpoint verifies: %s; %s", why, mxs_last_error());
+  if (status != MXS_OK)
+    mxs_ckpt_destroy(out);
+  mxs_release(&path);
+  return status;
+}
+
+/* The newest good one of a directory, NULL when there is none. Local: rank 0. */
+static mxs_status load_latest(const char *dir, mxs_ckpt **out, char **note) {
+  char seal[MXS_STORE_DIGEST_TEXT];
+  int newer = 0;
+  char *path = NULL;
+  char *why = NULL;
+  MXS_TRY(mxs_store_text(&path, "%s/checkpoint.h5", dir));
+  mxs_status status = mxsi_ckpt_load(path, out, seal, &newer);
+  const int passed_over = status == MXS_ERR_INPUT || status == MXS_ERR_DATA || status == MXS_ERR_IO;
+  /* A newer format is no damage: going back would lose work behind the user's back. */
+  if (passed_over && !newer) {
+    const int missing = status == MXS_ERR_INPUT;
+    status = mxs_store_text(&why, "%s", mxs_last_error());
+    if (status == MXS_OK)
+      status = load_previous(dir, missing, why, out, note);
+  }
+  mxs_release(&why);
+  mxs_release(&path);
+  return status;
+}
+
+mxs_status mxs_ckpt_read_latest(const mxs_comm *comm,
+                                const char *dir,
+                                mxs_ckpt **out,
+                                char **note) {
+  *out = NULL;
+  *note = NULL;
+  mxs_status status = comm->rank == 0 ? load_latest(dir, out, note) : MXS_OK;
+  MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
+  int64_t found = *out != NULL;
+  mxs_comm_bcast(comm, &found, (int64_t)sizeof found, 0);
+  MXS_TRY_GOTO(status, share_text(comm, note), cleanup);
+  if (found)
+    status = share(comm, out);
+cleanup:
+  if (status != MXS_OK) {
+    mxs_ckpt_destroy(out);
+    mxs_release(note);
+  }
+  return status;
+}

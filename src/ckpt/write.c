@@ -1,0 +1,280 @@
+#include "ckpt/ckpt_impl.h"
+
+#include "base/hash.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A dataset to be written. */
+typedef struct part {
+  char name[MXSI_CKPT_NAME];
+  int is_integer, ndims;
+  int64_t dims[2];
+  const void *data;
+  char digest[MXS_STORE_DIGEST_TEXT];
+  hid_t set;
+} part;
+
+/* All that goes into a file, and where it goes. */
+typedef struct snapshot {
+  const mxs_comm *comm;
+  const mxs_ckpt_info *info;
+  const char *config;
+  part *parts;
+  int64_t count;
+  double *columns; /* the metrics, a column after the other */
+  char *manifest;
+  char seal[MXS_STORE_DIGEST_TEXT];
+  char *temporary, *old, *current, *previous;
+  hid_t file;
+} snapshot;
+
+static mxs_status add_part(
+    snapshot *s, const char *folder, const char *name, const mxs_array *array, int ndims) {
+  part *p = &s->parts[s->count++];
+  *p = (part){.is_integer = array->is_integer,
+              .ndims = ndims,
+              .dims = {array->rows, array->cols},
+              .data = array->data,
+              .set = H5I_INVALID_HID};
+  const int length = snprintf(p->name, sizeof p->name, "%s%s", folder, name);
+  if (length < 0 || length >= (int)sizeof p->name || strpbrk(name, " \n") != NULL)
+    return mxs_fail(MXS_ERR_ARG, "`%s` is no name for a dataset of a checkpoint", name);
+  mxs_store_digest(p->data, array->rows * array->cols * (int64_t)sizeof(double), p->digest);
+  return MXS_OK;
+}
+
+/* Lines of the manifest and the digest that seals all. */
+static mxs_status seal_parts(snapshot *s) {
+  const int64_t line = MXSI_CKPT_NAME + MXS_STORE_DIGEST_TEXT + 64;
+  MXS_TRY(mxs_alloc(s->count * line + 1, 1, &s->manifest));
+  char *at = s->manifest;
+  for (int64_t i = 0; i < s->count; i++) {
+    const part *p = &s->parts[i];
+    const int length =
+        snprintf(at, (size_t)line, "%s %s %lld %lld %s\n", p->name, p->is_integer ? "i64" : "f64",
+                 (long long)p->dims[0], (long long)p->dims[1], p->digest);
+    at += length > 0 ? length : 0;
+  }
+  return mxsi_ckpt_seal(s->info, s->config, s->manifest, s->seal);
+}
+
+/* List arrays and columns with their digests. Local. */
+static mxs_status collect(snapshot *s,
+                          const mxs_array *arrays,
+                          int64_t count,
+                          const mxs_history *history) {
+  MXS_TRY(mxs_alloc(count + history->columns, sizeof *s->parts, &s->parts));
+  MXS_TRY(mxs_alloc(history->rows * history->columns, sizeof *s->columns, &s->columns));
+  for (int64_t i = 0; i < count; i++)
+    MXS_TRY(add_part(s, "", arrays[i].name, &arrays[i], 2));
+  for (int64_t c = 0; c < history->columns; c++) {
+    double *column = s->columns + c * history->rows;
+    const mxs_array array = {.rows = history->rows, .cols = 1, .data = column};
+    for (int64_t r = 0; r < history->rows; r++)
+      column[r] = history->values[r * history->columns + c];
+    MXS_TRY(add_part(s, "metrics/", history->names[c], &array, 1));
+  }
+  return seal_parts(s);
+}
+
+static mxs_status name_files(snapshot *s, const char *dir, const char *tag) {
+  MXS_TRY(mxs_store_text(&s->temporary, "%s/checkpoint.tmp.%s.h5", dir, tag));
+  MXS_TRY(mxs_store_text(&s->old, "%s/checkpoint.tmp.%s.old.h5", dir, tag));
+  MXS_TRY(mxs_store_text(&s->current, "%s/checkpoint.h5", dir));
+  return mxs_store_text(&s->previous, "%s/checkpoint.prev.h5", dir);
+}
+
+static mxs_status put_attributes(const snapshot *s) {
+  char config_digest[MXS_STORE_DIGEST_TEXT];
+  mxs_store_digest(s->config, (int64_t)strlen(s->config), config_digest);
+  MXS_TRY(mxs_store_put_text(s->file, "format", MXSI_CKPT_FORMAT));
+  MXS_TRY(mxs_store_put_integer(s->file, "format_version", MXSI_CKPT_FORMAT_VERSION));
+  MXS_TRY(mxs_store_put_text(s->file, "creator", "mxsense"));
+  MXS_TRY(mxs_store_put_integer(s->file, "iteration", s->info->iteration));
+  MXS_TRY(mxs_store_put_integer(s->file, "finished", s->info->finished));
+  MXS_TRY(mxs_store_put_text(s->file, "reason", s->info->reason));
+  MXS_TRY(mxs_store_put_unsigned(s->file, "problem_digest", s->info->problem_digest));
+  MXS_TRY(mxs_store_put_text(s->file, "config_digest", config_digest));
+  return mxs_store_put_text(s->file, "digest", s->seal);
+}
+
+/* Datasets and attributes: collective calls in the same order on all ranks; the status may differ.
+ */
+static mxs_status create_parts(snapshot *s) {
+  for (int64_t i = 0; i < s->count; i++) {
+    part *p = &s->parts[i];
+    MXS_TRY(mxs_store_create_set(s->file, s->temporary, p->name,
+                                 p->is_integer ? H5T_STD_I64LE : H5T_IEEE_F64LE, p->ndims, p->dims,
+                                 MXS_STORE_CHECKED, &p->set));
+    MXS_TRY(mxs_store_put_text(p->set, "xxh3_128", p->digest));
+  }
+  return put_attributes(s);
+}
+
+/* One text dataset. Collective; the status may differ. */
+static mxs_status write_text(const snapshot *s, const char *name, const char *text) {
+  hid_t type = H5I_INVALID_HID;
+  hid_t set = H5I_INVALID_HID;
+  MXS_TRY(mxs_comm_agree(s->comm, mxs_store_text_type((int64_t)strlen(text), &type)));
+  mxs_status status =
+      mxs_store_create_set(s->file, s->temporary, name, type, 0, NULL, MXS_STORE_CHECKED, &set);
+  status = mxs_comm_agree(s->comm, status);
+  if (status == MXS_OK)
+    status = mxs_store_write_shared(s->comm, set, s->temporary, type, 0, NULL, text);
+  (void)mxs_store_close(&set);
+  (void)mxs_store_close(&type);
+  return status;
+}
+
+/* Data of all parts. Collective: every rank makes every call, also after a failure; the status may
+ * differ. */
+static mxs_status write_parts(const snapshot *s) {
+  mxs_status status = MXS_OK;
+  for (int64_t i = 0; i < s->count; i++) {
+    const part *p = &s->parts[i];
+    const mxs_status written = mxs_store_write_shared(
+        s->comm, p->set, s->temporary, p->is_integer ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE,
+        p->ndims, p->dims, p->data);
+    status = status == MXS_OK ? written : status;
+  }
+  const mxs_status config = write_text(s, "config", s->config);
+  status = status == MXS_OK ? config : status;
+  const mxs_status manifest = write_text(s, "manifest", s->manifest);
+  return status == MXS_OK ? manifest : status;
+}
+
+/* Size of the file, for the question whether it fits. */
+static int64_t expected_bytes(const snapshot *s) {
+  int64_t bytes = (int64_t)(strlen(s->config) + strlen(s->manifest)) + (INT64_C(1) << 18);
+  for (int64_t i = 0; i < s->count; i++)
+    bytes += s->parts[i].dims[0] * s->parts[i].dims[1] * (int64_t)sizeof(double) + 4096;
+  return bytes;
+}
+
+/* The file system is asked for the room before HDF5 is involved, which can neither close nor forget
+ * a file that does not fit, and again once the create has cut the file to nothing. Collective. */
+static mxs_status create_file(snapshot *s) {
+  mxs_status status = MXS_OK;
+  if (s->comm->rank == 0) {
+    (void)unlink(s->temporary); /* of a run that was killed */
+    status = mxs_store_reserve(s->temporary);
+    if (status == MXS_OK)
+      status = mxs_store_preallocate(s->temporary, expected_bytes(s));
+  }
+  MXS_TRY(mxs_comm_agree(s->comm, status));
+  MXS_TRY(mxs_store_create_all(s->comm, s->temporary, &s->file));
+  MXS_TRY(mxs_comm_agree(s->comm, create_parts(s)));
+  if (s->comm->rank == 0)
+    status = mxs_store_preallocate(s->temporary, expected_bytes(s));
+  return mxs_comm_agree(s->comm, status);
+}
+
+/* Collective, also when the file was not created. */
+static mxs_status close_file(snapshot *s) {
+  mxs_status status = MXS_OK;
+  for (int64_t i = 0; i < s->count; i++)
+    (void)mxs_store_close(&s->parts[i].set);
+  if (s->file >= 0 && H5Fflush(s->file, H5F_SCOPE_GLOBAL) < 0)
+    status = mxs_store_fail(MXS_ERR_IO, s->temporary, "cannot flush");
+  const mxs_status closed = mxs_store_close(&s->file);
+  return mxs_comm_agree(s->comm, status == MXS_OK ? closed : status);
+}
+
+/* What was written is what was in memory, as a reader sees it: return codes of collective writes
+ * say nothing on a full disk. Local: rank 0. */
+static mxs_status read_back(const snapshot *s) {
+  char seal[MXS_STORE_DIGEST_TEXT];
+  int newer = 0;
+  mxs_ckpt *ckpt = NULL;
+  const mxs_status status = mxsi_ckpt_load(s->temporary, &ckpt, seal, &newer);
+  mxs_ckpt_destroy(&ckpt);
+  if (status == MXS_ERR_MEMORY)
+    return status;
+  if (status != MXS_OK)
+    return mxs_fail(MXS_ERR_IO, "the checkpoint does not read back (disk full?): %s",
+                    mxs_last_error());
+  if (strcmp(seal, s->seal) != 0)
+    return mxs_fail(MXS_ERR_IO, "%s: another checkpoint is there than was written", s->temporary);
+  return MXS_OK;
+}
+
+static mxs_status move(const char *from, const char *to) {
+  if (rename(from, to) == 0)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_IO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+}
+
+/* Where there are no hard links: between the two renames, the one before is the newest. */
+static mxs_status replace_by_renames(const snapshot *s) {
+  MXS_TRY(move(s->current, s->previous));
+  return move(s->temporary, s->current);
+}
+
+/* current -> previous, temporary -> current. The old one keeps a second name until the new one is
+ * in place: at every instant there is a current one, and a verified one among current and previous,
+ * even if the old one is bad. Local: rank 0. */
+static mxs_status publish(const snapshot *s) {
+  MXS_TRY(mxs_store_sync(s->temporary));
+  (void)unlink(s->old); /* of a run that was killed */
+  if (link(s->current, s->old) == 0) {
+    MXS_TRY(move(s->temporary, s->current));
+    MXS_TRY(move(s->old, s->previous));
+  } else if (errno == ENOENT) {
+    MXS_TRY(move(s->temporary, s->current));
+  } else {
+    MXS_TRY(replace_by_renames(s));
+  }
+  return mxs_store_sync_parent(s->current);
+}
+
+/* From memory to a verified, published file. Collective. */
+static mxs_status save(snapshot *s) {
+  mxs_status status = create_file(s);
+  if (status == MXS_OK)
+    status = mxs_comm_agree(s->comm, write_parts(s));
+  const mxs_status closed = close_file(s);
+  MXS_TRY(status != MXS_OK ? status : closed);
+  MXS_TRY(mxs_comm_agree(s->comm, s->comm->rank == 0 ? read_back(s) : MXS_OK));
+  return mxs_comm_agree(s->comm, s->comm->rank == 0 ? publish(s) : MXS_OK);
+}
+
+static void clear(snapshot *s) {
+  mxs_release(&s->parts);
+  mxs_release(&s->columns);
+  mxs_release(&s->manifest);
+  mxs_release(&s->temporary);
+  mxs_release(&s->old);
+  mxs_release(&s->current);
+  mxs_release(&s->previous);
+}
+
+mxs_status mxs_ckpt_write(const mxs_comm *comm,
+                          const char *dir,
+                          const char *tag,
+                          const mxs_ckpt_info *info,
+                          const mxs_array *arrays,
+                          int64_t count,
+                          const mxs_history *history,
+                          const char *config) {
+  snapshot s = {.comm = comm, .info = info, .config = config, .file = H5I_INVALID_HID};
+  mxs_status status = name_files(&s, dir, tag);
+  if (status == MXS_OK)
+    status = collect(&s, arrays, count, history);
+  MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
+  MXS_TRY_GOTO(status,
+               mxs_comm_same(comm, mxs_hash64(s.seal, sizeof s.seal, 0), "the state to be saved"),
+               cleanup);
+  status = save(&s);
+  if (status != MXS_OK && comm->rank == 0) {
+    (void)unlink(s.temporary);
+    (void)unlink(s.old);
+  }
+  if (status == MXS_ERR_CREATE || status == MXS_ERR_PERMISSION || status == MXS_ERR_DATA)
+    status = mxs_fail(MXS_ERR_IO, "%s", mxs_last_error());
+cleanup:
+  clear(&s);
+  return status;
+}
