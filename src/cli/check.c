@@ -53,17 +53,14 @@ typedef struct plan {
   int64_t blocks;     /* of the training set */
   int64_t block_rows; /* measurements in a block */
   int64_t most_rows;  /* of a rank, validation included */
-  int64_t most_blocks;
   mxs_storage storage;
   double memory_bytes; /* of the busiest rank */
 } plan;
 
-static mxs_status own_rows(
-    const mxs_comm *comm, int64_t m, int64_t k, int64_t *rows, int64_t *blocks) {
+static mxs_status own_rows(const mxs_comm *comm, int64_t m, int64_t k, int64_t *rows) {
   mxs_blocks cut = {0};
   MXS_TRY(mxs_blocks_create(m, mxs_blocks_rows(m, k), comm->rank, comm->size, &cut));
   *rows = mxs_blocks_own_rows(&cut);
-  *blocks = cut.own_count;
   mxs_blocks_clear(&cut);
   return MXS_OK;
 }
@@ -99,21 +96,18 @@ static mxs_status make_plan(const mxs_comm *comm, const mxs_settings *settings, 
   const int64_t smaller = p->file.n1 < p->file.n2 ? p->file.n1 : p->file.n2;
   const int64_t quarter = smaller / 4 > 2 ? smaller / 4 : 2;
   int64_t rows = 0;
-  int64_t blocks = 0;
   int64_t validation_rows = 0;
-  int64_t validation_blocks = 0;
   p->k = settings->k > 0 ? settings->k : quarter;
   p->m = settings->measurements > 0 ? settings->measurements : p->file.m;
   p->storage =
       settings->storage == MXS_STORAGE_AS_FILE ? p->file.storage : (mxs_storage)settings->storage;
   p->block_rows = mxs_blocks_rows(p->m, p->k);
   p->blocks = (p->m + p->block_rows - 1) / p->block_rows;
-  mxs_status status = own_rows(comm, p->m, p->k, &rows, &blocks);
+  mxs_status status = own_rows(comm, p->m, p->k, &rows);
   if (status == MXS_OK)
-    status = own_rows(comm, p->file.m_validation, p->k, &validation_rows, &validation_blocks);
+    status = own_rows(comm, p->file.m_validation, p->k, &validation_rows);
   MXS_TRY(mxs_comm_agree(comm, status));
   p->most_rows = mxs_comm_max(comm, rows + validation_rows);
-  p->most_blocks = mxs_comm_max(comm, blocks + validation_blocks);
   p->memory_bytes = memory_of(p);
   return MXS_OK;
 }
@@ -146,10 +140,10 @@ static void print_shapes(const mxs_cli_session *session,
                   "            m / (r (n1 + n2 - r)) = %.3g, r = %lld the rank of the truth\n",
                   trained / (rank * (sizes - rank)), (long long)file->truth_rank);
   }
-  const double even = (double)p->blocks / (double)session->comm->size;
+  const double even = (double)(p->m + file->m_validation) / (double)session->comm->size;
   mxs_cli_print(session, "blocks      %lld of %lld measurements on %d ranks: balance %.0f %%\n",
                 (long long)p->blocks, (long long)p->block_rows, session->comm->size,
-                100.0 * fmin(1.0, even / (double)p->most_blocks));
+                100.0 * even / (double)p->most_rows);
 }
 
 /* Memory that this node can give without swapping, in bytes; 0 where it does not tell. */

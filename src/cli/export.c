@@ -85,28 +85,25 @@ static mxs_cmat view_of(const mxs_array *array) {
   return mxs_cview(array->data, array->rows, array->cols);
 }
 
-static mxs_status write_factors(mxs_export_format format,
-                                const char *path,
-                                mxs_cmat U,
-                                mxs_cmat V) {
+static mxs_status write_factors(
+    mxs_export_format format, const char *path, mxs_cmat U, mxs_cmat V, mxs_text *written) {
   const mxs_export_part parts[] = {{"U", U, 0}, {"V", V, 0}};
-  return mxs_export_write(format, path, parts, 2);
+  return mxs_export_write(format, path, parts, 2, written);
 }
 
-static mxs_status write_values(mxs_export_format format, const char *path, mxs_cmat U, mxs_cmat V) {
+static mxs_status write_values(
+    mxs_export_format format, const char *path, mxs_cmat U, mxs_cmat V, mxs_text *written) {
   double *values = NULL;
   int64_t count = 0;
   MXS_TRY(mxs_cli_singular_values(U, V, &values, &count));
   const mxs_export_part part = {"singular_values", mxs_cview(values, count, 1), 1};
-  const mxs_status status = mxs_export_write(format, path, &part, 1);
+  const mxs_status status = mxs_export_write(format, path, &part, 1, written);
   mxs_release(&values);
   return status;
 }
 
-static mxs_status write_product(mxs_export_format format,
-                                const char *path,
-                                mxs_cmat U,
-                                mxs_cmat V) {
+static mxs_status write_product(
+    mxs_export_format format, const char *path, mxs_cmat U, mxs_cmat V, mxs_text *written) {
   double *x = NULL;
   int64_t entries = 0;
   if (__builtin_mul_overflow(U.rows, V.rows, &entries))
@@ -115,12 +112,14 @@ static mxs_status write_product(mxs_export_format format,
   MXS_TRY(mxs_alloc(entries, sizeof *x, &x));
   mxs_la_gemm(0, 1, 1.0, U, V, 0.0, mxs_view(x, U.rows, V.rows));
   const mxs_export_part part = {"X", mxs_cview(x, U.rows, V.rows), 0};
-  const mxs_status status = mxs_export_write(format, path, &part, 1);
+  const mxs_status status = mxs_export_write(format, path, &part, 1, written);
   mxs_release(&x);
   return status;
 }
 
-static mxs_status write_answer(const mxs_ckpt *ckpt, const export_fields *fields) {
+static mxs_status write_answer(const mxs_ckpt *ckpt,
+                               const export_fields *fields,
+                               mxs_text *written) {
   const mxs_array *U = NULL;
   const mxs_array *V = NULL;
   MXS_TRY(mxs_cli_find_array(ckpt, "factors/U", &U));
@@ -130,21 +129,23 @@ static mxs_status write_answer(const mxs_ckpt *ckpt, const export_fields *fields
     return mxs_fail(MXS_ERR_DATA, "%s: /factors/U and /factors/V have different numbers of columns",
                     mxs_ckpt_path(ckpt));
   if (fields->what == WHAT_FACTORS)
-    return write_factors(format, fields->output, view_of(U), view_of(V));
+    return write_factors(format, fields->output, view_of(U), view_of(V), written);
   if (fields->what == WHAT_X)
-    return write_product(format, fields->output, view_of(U), view_of(V));
-  return write_values(format, fields->output, view_of(U), view_of(V));
+    return write_product(format, fields->output, view_of(U), view_of(V), written);
+  return write_values(format, fields->output, view_of(U), view_of(V), written);
 }
 
 static mxs_status export_answer(const mxs_cli_session *session, const mxs_comm *self, void *ctx) {
   const export_fields *fields = ctx;
   mxs_ckpt *ckpt = NULL;
+  mxs_text written = {0};
   mxs_status status = read_checkpoint(session, self, fields->source, &ckpt);
   if (status == MXS_OK)
-    status = write_answer(ckpt, fields);
+    status = write_answer(ckpt, fields, &written);
   if (status == MXS_OK)
     mxs_cli_print(session, "wrote %s of iteration %lld to %s\n", whats[fields->what].word,
-                  (long long)mxs_ckpt_get_info(ckpt)->iteration, fields->output);
+                  (long long)mxs_ckpt_get_info(ckpt)->iteration, written.data);
+  mxs_release(&written.data);
   mxs_ckpt_destroy(&ckpt);
   return status;
 }

@@ -123,10 +123,17 @@ static mxs_status name_file(mxs_export_format format,
   return status;
 }
 
+static mxs_status reserve(const char *path) {
+  if (access(path, F_OK) == 0)
+    return mxs_fail(MXS_ERR_CREATE, "%s: exists already: remove it or choose another name", path);
+  return mxs_store_reserve(path);
+}
+
 mxs_status mxs_export_write(mxs_export_format format,
                             const char *path,
                             const mxs_export_part *parts,
-                            int count) {
+                            int count,
+                            mxs_text *written) {
   char *files[MOST_PARTS] = {NULL};
   const int file_count = format == MXS_EXPORT_H5 ? 1 : count;
   int reserved = 0;
@@ -136,12 +143,14 @@ mxs_status mxs_export_write(mxs_export_format format,
                  cleanup);
   /* All names first: an answer is written whole or not at all. */
   for (; reserved < file_count; reserved++)
-    MXS_TRY_GOTO(status, mxs_store_reserve(files[reserved]), cleanup);
+    MXS_TRY_GOTO(status, reserve(files[reserved]), cleanup);
   for (int i = 0; i < file_count && status == MXS_OK; i++) {
     status = format == MXS_EXPORT_H5 ? write_h5(files[i], parts, count)
                                      : write_stream(format, files[i], &parts[i]);
     if (status == MXS_OK)
       status = mxs_store_sync(files[i]);
+    if (status == MXS_OK)
+      status = mxs_text_add(written, "%s%s", i > 0 ? " and " : "", files[i]);
   }
 cleanup:
   for (int i = 0; i < MOST_PARTS; i++) {

@@ -3,7 +3,7 @@
 #ifndef MXS_CLI_EXPORT_FILE_H
 #define MXS_CLI_EXPORT_FILE_H
 
-#include "mxsense/base.h"
+#include "conf/text.h"
 
 typedef enum mxs_export_format { MXS_EXPORT_NPY, MXS_EXPORT_CSV, MXS_EXPORT_H5 } mxs_export_format;
 
@@ -14,13 +14,14 @@ typedef struct mxs_export_part {
 } mxs_export_part;
 
 /** Write the parts: one HDF5 file, or a file for each part, named PATH_name where there is more
- * than one. The format's ending is added where `path` has none. On failure nothing is left behind.
- * Local.
+ * than one. The format's ending is added where `path` has none. `written` gets
+ * the names, with " and " between them. On failure nothing is left behind. Local.
  *  @retval MXS_ERR_CREATE a file exists, or its directory does not  @retval MXS_ERR_PERMISSION
  * @retval MXS_ERR_IO */
 MXS_CHECKED mxs_status mxs_export_write(mxs_export_format format,
                                         const char *path,
                                         const mxs_export_part *parts,
-                                        int count);
+                                        int count,
+                                        mxs_text *written);
 
 #endif

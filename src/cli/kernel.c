@@ -49,10 +49,11 @@ static void pin_threads(void *library) {
     set_threads(1);
 }
 
-/* OpenBLAS 0.3.21 knows processors by family and model, and takes the oldest kernel, or a plain
- * AVX2 one, for those that came after it: on an Emerald Rapids core 14 instead of 64 GF/s, on a Zen
- * 5 core 64 instead of 107 GF/s in dgemm, and 19 instead of 85 GF/s where one factor has few
- * columns. The variable is read when the library is loaded: hence the new start. */
+/* OpenBLAS knows processors by family and model, and may take an old kernel for those that came
+ * after it: 0.3.21 takes Prescott on an Emerald Rapids core, 14 instead of 64 GF/s in dgemm. On a
+ * Zen 5 core SkylakeX gives 107 GF/s and Haswell 64, and 85 against 19 where one factor has 10
+ * columns: so AVX-512 kernels wherever the processor has the units. The variable is read when the
+ * library is loaded: hence the new start. */
 static const char *raise_kernel(const char *kernel, char **argv) {
   static const char guard[] = "MXSENSE_KERNEL_CHOSEN";
   const int units = units_of_processor();

@@ -38,8 +38,8 @@ typedef struct mxs_probe_io {
   double read_s;
 } mxs_probe_io;
 
-/** Write a checkpoint of factors n1 x k and n2 x k in a new directory below `dir`, read it,
- * compare, and remove both. Collective.
+/** Write a checkpoint with factors n1 x k and n2 x k, or larger ones where these are too small to
+ * tell a rate, in a new directory below `dir`, read it, compare, and remove both. Collective.
  *  @retval MXS_ERR_INPUT no such directory  @retval MXS_ERR_PERMISSION not writable  @retval
  * MXS_ERR_IO it failed */
 MXS_CHECKED mxs_status mxs_probe_checkpoint(

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { DIRECTORY_SIZE = 4096 };
+/* Least number of numbers in a factor of the test: 16 MB. */
+enum { DIRECTORY_SIZE = 4096, LEAST_NUMBERS = 1 << 21 };
 
 /* The directory is new, so that the files of a run are never touched. */
 static mxs_status make_directory(const char *dir, char path[DIRECTORY_SIZE]) {
@@ -79,12 +80,15 @@ mxs_status mxs_probe_checkpoint(
     const mxs_comm *comm, const char *dir, int64_t n1, int64_t n2, int64_t k, mxs_probe_io *out) {
   char path[DIRECTORY_SIZE] = "";
   double *factors = NULL;
-  MXS_TRY(mxs_comm_agree(comm, mxs_alloc((n1 + n2) * k, sizeof *factors, &factors)));
-  for (int64_t j = 0; j < (n1 + n2) * k; j++)
+  const int64_t rows_U = n1 * k < LEAST_NUMBERS ? LEAST_NUMBERS / k + 1 : n1;
+  const int64_t rows_V = n2 * k < LEAST_NUMBERS ? LEAST_NUMBERS / k + 1 : n2;
+  const int64_t count = (rows_U + rows_V) * k;
+  MXS_TRY(mxs_comm_agree(comm, mxs_alloc(count, sizeof *factors, &factors)));
+  for (int64_t j = 0; j < count; j++)
     factors[j] = 1.0 / (double)(j + 1);
-  mxs_array arrays[] = {{"factors/U", 0, n1, k, factors},
-                        {"factors/V", 0, n2, k, factors + n1 * k}};
-  out->bytes = (double)(n1 + n2) * (double)k * sizeof(double);
+  mxs_array arrays[] = {{"factors/U", 0, rows_U, k, factors},
+                        {"factors/V", 0, rows_V, k, factors + rows_U * k}};
+  out->bytes = (double)count * (double)sizeof(double);
   mxs_status status = comm->rank == 0 ? make_directory(dir, path) : MXS_OK;
   status = mxs_comm_agree(comm, status);
   if (status == MXS_OK) {
