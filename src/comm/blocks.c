@@ -7,13 +7,19 @@ static int64_t reverse_bits(int64_t value, int bits) {
   return reversed;
 }
 
+static int64_t min64(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+
+static int64_t max64(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
+
 int64_t mxs_blocks_rows(int64_t m, int64_t k) {
-  int64_t rows = k > (INT64_C(1) << 40) ? INT64_C(1) << 44 : 10 * k;
-  if (rows < 32)
-    rows = 32;
+  const int64_t columns = min64(k, INT64_C(1) << 40);
+  const int64_t wanted = min64(10 * columns, m / 64);
   const int64_t least = m / MXS_MAX_BLOCKS + (m % MXS_MAX_BLOCKS != 0);
-  if (rows < least)
-    rows = least;
+  const int64_t rows = max64(max64(wanted, least), max64(2 * columns, 32));
   return (rows + 7) / 8 * 8;
 }
 
