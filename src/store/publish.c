@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 mxs_status mxs_store_reserve(const char *path) {
@@ -25,6 +27,18 @@ mxs_status mxs_store_reserve(const char *path) {
   return mxs_fail(MXS_ERR_CREATE, "%s: cannot create: %s", path, strerror(error));
 }
 
+/* What a file system without fallocate() says of its free space; quotas it does not tell. */
+static int free_space_error(int fd, int64_t bytes) {
+  struct statvfs disk;
+  struct stat file;
+  if (fstatvfs(fd, &disk) != 0 || fstat(fd, &file) != 0 || disk.f_blocks == 0)
+    return 0;
+  const uint64_t unit = disk.f_frsize > 0 ? disk.f_frsize : 1;
+  const uint64_t held = (uint64_t)file.st_blocks * 512;
+  const uint64_t needed = (uint64_t)bytes > held ? (uint64_t)bytes - held : 0;
+  return needed / unit >= disk.f_bavail ? ENOSPC : 0;
+}
+
 mxs_status mxs_store_preallocate(const char *path, int64_t bytes) {
   const int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0)
@@ -33,11 +47,13 @@ mxs_status mxs_store_preallocate(const char *path, int64_t bytes) {
   do {
     error = fallocate(fd, 0, 0, (off_t)bytes) == 0 ? 0 : errno;
   } while (error == EINTR);
+  if (error == EOPNOTSUPP || error == ENOSYS || error == EINVAL)
+    error = free_space_error(fd, bytes);
   (void)close(fd);
-  if (error == ENOSPC || error == EDQUOT || error == EFBIG || error == EIO)
-    return mxs_fail(MXS_ERR_IO, "%s: no room for %.3g MB: %s", path, (double)bytes * 1e-6,
-                    strerror(error));
-  return MXS_OK;
+  if (error == 0)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_IO, "%s: no room for %.3g MB: %s", path, (double)bytes * 1e-6,
+                  strerror(error));
 }
 
 static mxs_status sync_path(const char *path, int flags) {
