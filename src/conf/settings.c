@@ -195,8 +195,8 @@ static mxs_status same_value(const echo_line *stored, const echo_line *now) {
 }
 
 mxs_status mxs_settings_compatible(const char *stored, const char *now) {
-  echo_line line;
-  echo_line other;
+  echo_line line = {0};
+  echo_line other = {0};
   for (const char *p = read_line(now, &line); p != NULL; p = read_line(p, &line)) {
     (void)find_line(stored, &line, &other);
     if (!may_change(&line))
