@@ -42,8 +42,12 @@ mxs_status mxsi_file_publish(const mxsi_rundir *dir, const char *name, FILE *fil
   temporary_name(name, temporary);
   if (ferror(file) || fflush(file) != 0 || fsync(fileno(file)) != 0)
     return mxsi_file_fail(dir, temporary, "write");
-  if (renameat(dir->fd, temporary, dir->fd, name) != 0)
-    return mxsi_file_fail(dir, temporary, "rename");
+  return mxsi_file_rename(dir, temporary, name);
+}
+
+mxs_status mxsi_file_rename(const mxsi_rundir *dir, const char *from, const char *to) {
+  if (renameat(dir->fd, from, dir->fd, to) != 0)
+    return mxsi_file_fail(dir, from, "rename");
   if (fsync(dir->fd) != 0 &&
       errno != EINVAL) /* EINVAL: file systems that cannot sync directories */
     return mxsi_file_fail(dir, ".", "sync");

@@ -73,6 +73,7 @@ static mxs_status on_row(void *ctx, const double *row) {
 
 static void on_progress(void *ctx, int64_t iteration, double loss, double relative_residual) {
   mxsi_run *run = ctx;
+  run->iterated = 1;
   mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);
 }
 
@@ -90,7 +91,6 @@ mxs_status mxsi_run_save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
                                            &run->history, run->config);
   run->saved_at = mxsi_clock();
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
-  run->saved += status == MXS_OK;
   run->saved_reason = status == MXS_OK ? reason : MXS_REASON_RUNNING;
   if (status == MXS_OK)
     mxsi_log_event(&run->log, "checkpoint", iteration,

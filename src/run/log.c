@@ -126,7 +126,16 @@ static size_t terminal_width(const mxsi_log *log) {
 void mxsi_log_live(mxsi_log *log, const char *text) {
   char line[512];
   const size_t width = terminal_width(log);
-  (void)snprintf(line, sizeof line, "\r%.*s\033[K", (int)(width > 1 ? width - 1 : 1), text);
+  size_t length = strlen(text);
+  if (length >= width) { /* whole parts only: they are two spaces apart */
+    length = width > 1 ? width - 1 : 1;
+    for (size_t i = length; i > 1; i--)
+      if (text[i] == ' ' && text[i - 1] == ' ') {
+        length = i - 1;
+        break;
+      }
+  }
+  (void)snprintf(line, sizeof line, "\r%.*s\033[K", (int)length, text);
   put(log, line);
   log->live_shown = 1;
 }

@@ -192,11 +192,14 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
     if (*nothing_to_do)
       return MXS_OK;
   }
+  mxsi_report_load(run);
   MXS_TRY(load_problem(run));
   MXS_TRY(create_solver(run));
   run->history.columns = mxs_solver_columns(run->solver, &run->history.names);
   if (run->resumed != NULL)
     MXS_TRY(restore(run));
+  if (run->resumed != NULL)
+    run->from_previous = strstr(mxs_ckpt_path(run->resumed), "checkpoint.prev.h5") != NULL;
   mxs_ckpt_destroy(&run->resumed);
   mxs_release(&run->start);
   return MXS_OK;

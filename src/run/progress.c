@@ -47,7 +47,7 @@ void mxsi_duration_text(double seconds, char text[32]) {
     (void)snprintf(text, 32, "%.1f s", seconds);
   else if (whole < 3600)
     (void)snprintf(text, 32, "%lld min %02lld s", whole / 60, whole % 60);
-  else if (whole < 48 * 3600)
+  else if (whole < 172800)
     (void)snprintf(text, 32, "%lld h %02lld min", whole / 3600, whole / 60 % 60);
   else
     (void)snprintf(text, 32, "%lld d %02lld h", whole / 86400, whole / 3600 % 24);
@@ -132,18 +132,20 @@ static double time_left(const mxsi_progress *progress, double seconds_per_iterat
 }
 
 static void show_live(mxsi_progress *progress, double now) {
-  char line[LINE_SIZE], test[48] = "", rate[96] = "", left[32];
+  char line[LINE_SIZE], test[48] = "", left[64] = "", rate[48] = "", duration[32];
   if (progress->rows > 0 && !isnan(progress->row.test_error))
     (void)snprintf(test, sizeof test, "  test error %.2e", progress->row.test_error);
   if (progress->iteration > progress->rate_iteration) {
     const double each =
         (now - progress->rate_time) / (double)(progress->iteration - progress->rate_iteration);
-    mxsi_duration_text(time_left(progress, each), left);
-    (void)snprintf(rate, sizeof rate, "  %.3g s/it, %s left", each, left);
+    mxsi_duration_text(time_left(progress, each), duration);
+    (void)snprintf(left, sizeof left, "  %s left", duration);
+    (void)snprintf(rate, sizeof rate, "  %.2g s/it", each);
   }
-  (void)snprintf(line, sizeof line, "%lld/%lld  loss %.3e  residual %.2e%s%s",
+  /* What matters most comes first: a narrow terminal shows what fits. */
+  (void)snprintf(line, sizeof line, "%lld/%lld  residual %.2e%s%s  loss %.2e%s",
                  (long long)progress->iteration, (long long)progress->max_iterations,
-                 progress->loss, progress->relative_residual, test, rate);
+                 progress->relative_residual, left, test, progress->loss, rate);
   mxsi_log_live(progress->log, line);
   progress->live_at = now;
   if (now - progress->rate_time > rate_window_s) {

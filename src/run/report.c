@@ -28,20 +28,33 @@ static void say(mxsi_run *run, const char *label, const char *text) {
   mxsi_log_line(&run->log, MXSI_BOTH, "  %-11s%s", label, text);
 }
 
+void mxsi_report_load(mxsi_run *run) {
+  char line[64];
+  if (run->settings.quiet)
+    return;
+  say(run, "directory", run->path);
+  if (run->resumed != NULL) {
+    (void)snprintf(line, sizeof line, "from iteration %lld",
+                   (long long)mxs_ckpt_get_info(run->resumed)->iteration);
+    say(run, "resumed", line);
+  }
+  say(run, "problem", run->settings.problem);
+}
+
 static void report_problem(mxsi_run *run) {
   const mxs_problem_info *info = &run->info;
-  char line[512], held_out[64] = "", truth[64] = "";
-  mxsi_log_line(&run->log, MXSI_BOTH, "  %-11s%s", "problem", run->settings.problem);
+  char line[512], held_out[64] = "", truth[96] = "";
+  const char *stored = info->storage == MXS_STORAGE_F32 ? " (f32)" : " (f64)";
   if (info->m_validation > 0)
     (void)snprintf(held_out, sizeof held_out, " + %lld held out", (long long)info->m_validation);
-  if (info->truth_rank > 0)
-    (void)snprintf(truth, sizeof truth, ", truth of rank %lld", (long long)info->truth_rank);
+  if (info->truth_rank > 0) {
+    const double r = (double)info->truth_rank;
+    (void)snprintf(truth, sizeof truth, ", truth of rank %.0f, m / (r (n1 + n2 - r)) = %.3g", r,
+                   (double)info->m / (r * ((double)info->n1 + (double)info->n2 - r)));
+  }
   (void)snprintf(line, sizeof line, "%lld x %lld, m = %lld%s, %s%s%s", (long long)info->n1,
                  (long long)info->n2, (long long)info->m, held_out, ensemble_text(info->ensemble),
-                 info->ensemble != MXS_ENSEMBLE_DENSE
-                     ? ""
-                     : (info->storage == MXS_STORAGE_F32 ? " (f32)" : " (f64)"),
-                 truth);
+                 info->ensemble == MXS_ENSEMBLE_DENSE ? stored : "", truth);
   say(run, "", line);
 }
 
@@ -87,10 +100,6 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
     say(run, "build", line);
     say(run, "BLAS", run->machine.blas);
   }
-  say(run, "directory", run->path);
-  if (run->saved_iteration >= 0)
-    mxsi_log_line(&run->log, MXSI_BOTH, "  %-11sfrom iteration %lld", "resumed",
-                  (long long)run->saved_iteration);
 }
 
 static void report_share(mxsi_run *run, const char *what, mxs_spread seconds, double wall) {
@@ -111,35 +120,33 @@ static void report_timings(mxsi_run *run, const mxs_result *result, const mxsi_t
   bytes_text((double)result->reduce_bytes, bytes);
   mxsi_log_line(&run->log, MXSI_BOTH, "  %.6g passes over A, %s reduced per iteration",
                 result->passes_over_A, bytes);
-  mxsi_log_line(&run->log, MXSI_BOTH, "  step %.6g, alpha %.6g, s1 %.6g, scale %.6g", result->step,
-                result->alpha, result->s1, sqrt(result->scale2));
+  if (strncmp(run->settings.init, "file:", 5) != 0)
+    mxsi_log_line(&run->log, MXSI_BOTH, "  start scale alpha %.6g", result->alpha);
 }
 
 /* The last line, also the only one of a quiet run. */
 void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings) {
-  char elapsed[32], test[64] = "", how[64];
+  char elapsed[32], answer[96] = "";
+  const char *what = "stopped", *advice = "; the same command goes on";
   if (!run->settings.quiet)
     report_timings(run, result, timings);
-  if (!isnan(result->test_error))
-    (void)snprintf(test, sizeof test, ", test error %.3e", result->test_error);
-  mxsi_duration_text(result->seconds, elapsed);
-  switch (result->reason) {
-  case MXS_REASON_TARGET:
-    (void)snprintf(how, sizeof how, "target reached");
-    break;
-  case MXS_REASON_TOLERANCE:
-    (void)snprintf(how, sizeof how, "tolerance reached");
-    break;
-  case MXS_REASON_DIVERGED:
-    (void)snprintf(how, sizeof how, "diverged, try a smaller step:");
-    break;
-  case MXS_REASON_STOPPED:
-  case MXS_REASON_RUNNING:
-    (void)snprintf(how, sizeof how, "stopped, the same command goes on:");
-    break;
+  if (result->reason > 0)
+    advice = "";
+  if (result->reason == MXS_REASON_TARGET)
+    what = "target reached";
+  else if (result->reason == MXS_REASON_TOLERANCE)
+    what = "tolerance reached";
+  else if (result->reason == MXS_REASON_DIVERGED) {
+    what = "diverged";
+    advice = "; try a smaller step or alpha";
   }
-  mxsi_log_line(&run->log, MXSI_BOTH,
-                "%s %s %lld iterations in %s: loss %.3e, residual %.3e%s, rank %lld", how,
-                result->reason > 0 ? "after" : "at", (long long)result->iterations, elapsed,
-                result->loss, result->relative_residual, test, (long long)result->rank_estimate);
+  if (result->reason != MXS_REASON_DIVERGED && !isnan(result->test_error))
+    (void)snprintf(answer, sizeof answer, ", test error %.3e", result->test_error);
+  if (result->reason != MXS_REASON_DIVERGED)
+    (void)snprintf(answer + strlen(answer), sizeof answer - strlen(answer), ", rank %lld",
+                   (long long)result->rank_estimate);
+  mxsi_duration_text(result->seconds, elapsed);
+  mxsi_log_line(&run->log, MXSI_BOTH, "%s: iteration %lld, %s, loss %.3e, residual %.3e%s%s", what,
+                (long long)result->iterations, elapsed, result->loss, result->relative_residual,
+                answer, advice);
 }

@@ -58,6 +58,9 @@ static mxs_status commit_root(mxsi_run *run) {
                !mxsi_rundir_has(&run->dir, "checkpoint.h5") &&
                !mxsi_rundir_has(&run->dir, "checkpoint.prev.h5");
   mxsi_rundir_sweep(&run->dir);
+  if (run->from_previous) /* or the next checkpoint would put the damaged one in the place of the
+                             good one */
+    MXS_TRY(mxsi_file_rename(&run->dir, "checkpoint.prev.h5", "checkpoint.h5"));
   MXS_TRY(mxsi_file_replace(&run->dir, files[0], run->config));
   MXS_TRY(mxsi_csv_open(&run->dir, &run->history, &run->csv));
   mxsi_rundir_remove(&run->dir, "summary.json"); /* it tells of an end that is no longer the last */
@@ -225,7 +228,7 @@ static int is_undone(mxs_status status) {
 
 /* Collective. What goes wrong here cannot change how the run ended. */
 static void end(mxsi_run *run, mxs_status status) {
-  const int undo = status != MXS_OK && (!run->committed || (is_undone(status) && run->saved == 0));
+  const int undo = status != MXS_OK && (!run->committed || (is_undone(status) && !run->iterated));
   if (status != MXS_OK && run->committed && !undo && !run->ended)
     end_badly(run);
   mxs_solver_destroy(&run->solver);

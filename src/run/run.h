@@ -17,8 +17,8 @@ void mxs_run_catch_signals(void);
  * `settings` have passed mxs_settings_check(), and they and `dir` are the same on all ranks.
  *  `*exit_code` receives 0 (finished or nothing to do), 75 (stopped, checkpoint written) or 76
  * (diverged); a status other than MXS_OK has its own exit code, and on 64-66, 69, 73, 77 and 78
- * everything this call created is removed, unless it had come as far as a checkpoint. Errors are
- * returned, not printed. */
+ * everything this call created is removed, unless it had begun to iterate. Errors are returned, not
+ * printed. */
 MXS_CHECKED mxs_status mxs_run_solve(MPI_Comm comm,
                                      const mxs_settings *settings,
                                      const char *dir,

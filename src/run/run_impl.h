@@ -186,6 +186,7 @@ typedef struct mxsi_run {
   mxsi_machine machine;
   char *config; /**< echo of `settings` */
   mxs_ckpt *resumed;
+  int from_previous; /**< it was checkpoint.prev.h5: the newest one is damaged */
   mxs_problem *problem;
   mxs_problem_info info;
   double *start; /**< factors of the file that `init` names: U, then V */
@@ -195,7 +196,7 @@ typedef struct mxsi_run {
   mxsi_progress progress;
   int fresh;     /**< the directory had no run before */
   int committed; /**< files of this run are in the directory */
-  int saved;     /**< checkpoints written */
+  int iterated;  /**< a pass was made: from here on nothing is undone */
   int failures;  /**< checkpoints that failed since the last good one */
   int ended;     /**< the files tell how the run ended */
   int history_failed;
@@ -217,7 +218,9 @@ MXS_CHECKED mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do);
  *  @retval MXS_ERR_DATA shapes are not n1 x k and n2 x k */
 MXS_CHECKED mxs_status mxsi_run_read_start(mxsi_run *run, const char *path);
 
-/** What the log says before and after the iterations. Local, on all ranks. */
+/** What the log says before the problem is loaded, and before and after the iterations. Local, on
+ * all ranks. */
+void mxsi_report_load(mxsi_run *run);
 void mxsi_report_begin(mxsi_run *run, double memory_bytes);
 void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings);
 

@@ -64,6 +64,9 @@ MXS_CHECKED mxs_status mxsi_file_begin(const mxsi_rundir *dir, const char *name,
  */
 MXS_CHECKED mxs_status mxsi_file_publish(const mxsi_rundir *dir, const char *name, FILE *file);
 
+/** Rename DIR/from to DIR/to, on the disk. */
+MXS_CHECKED mxs_status mxsi_file_rename(const mxsi_rundir *dir, const char *from, const char *to);
+
 /** Replace DIR/name by `text` at once. */
 MXS_CHECKED mxs_status mxsi_file_replace(const mxsi_rundir *dir,
                                          const char *name,

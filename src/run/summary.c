@@ -1,4 +1,5 @@
 #include "conf/build.h"
+#include "conf/text.h"
 #include "run/run_impl.h"
 
 #include <math.h>
@@ -66,17 +67,13 @@ mxs_status mxsi_summary_write(const mxsi_rundir *dir,
                               const mxsi_machine *machine) {
   json_t *object = summary_object(reason, result, timings, machine);
   char *text = object != NULL ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
-  char *line = NULL;
-  mxs_status status = MXS_OK;
-  if (text == NULL)
-    status = mxs_fail(MXS_ERR_MEMORY, "cannot form the text of %s/%s", dir->path, summary_name);
-  else
-    status = mxs_alloc((int64_t)strlen(text) + 2, 1, &line);
-  if (status == MXS_OK) {
-    (void)snprintf(line, strlen(text) + 2, "%s\n", text);
-    status = mxsi_file_replace(dir, summary_name, line);
-  }
-  mxs_release(&line);
+  mxs_text line = {0};
+  mxs_status status = text != NULL ? mxs_text_add(&line, "%s\n", text)
+                                   : mxs_fail(MXS_ERR_MEMORY, "cannot form the text of %s/%s",
+                                              dir->path, summary_name);
+  if (status == MXS_OK)
+    status = mxsi_file_replace(dir, summary_name, line.data);
+  mxs_release(&line.data);
   free(text);
   json_decref(object);
   return status;
