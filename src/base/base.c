@@ -12,30 +12,25 @@ static _Thread_local char error_text[ERROR_TEXT_SIZE];
 static atomic_int_fast64_t outstanding;
 static atomic_int_fast64_t calls;
 
+static const struct {
+  int exit_code;
+  const char *text;
+} statuses[MXS_STATUS_COUNT] = {
+#define STATUS_ROW(name, code, text) [name] = {code, text},
+    MXS_STATUS_LIST(STATUS_ROW)
+#undef STATUS_ROW
+};
+
+static int known(mxs_status status) {
+  return (int)status >= 0 && status < MXS_STATUS_COUNT;
+}
+
 const char *mxs_status_text(mxs_status status) {
-  switch (status) {
-#define STATUS_TEXT(name, code, text)                                                              \
-  case name:                                                                                       \
-    return text;
-    MXS_STATUS_LIST(STATUS_TEXT)
-#undef STATUS_TEXT
-  case MXS_STATUS_COUNT:
-    break;
-  }
-  return "unknown status";
+  return known(status) ? statuses[status].text : "unknown status";
 }
 
 int mxs_status_exit_code(mxs_status status) {
-  switch (status) {
-#define STATUS_CODE(name, code, text)                                                              \
-  case name:                                                                                       \
-    return code;
-    MXS_STATUS_LIST(STATUS_CODE)
-#undef STATUS_CODE
-  case MXS_STATUS_COUNT:
-    break;
-  }
-  return 70;
+  return statuses[known(status) ? status : MXS_ERR_INTERNAL].exit_code;
 }
 
 const char *mxs_last_error(void) {

@@ -41,8 +41,8 @@ void mxs_reducer_destroy(mxs_reducer **reducer);
  * Local. */
 int64_t *mxs_reducer_scales(mxs_reducer *reducer);
 
-/** Where a quantity has no scale yet, start from the expected magnitude of its largest entry, the same on all ranks: a guess
- *  within the room saves the pass that would find it out. Local. */
+/** Where a quantity has no scale yet, start from the expected magnitude of its largest entry, the
+ * same on all ranks: a guess within the room saves the pass that would find it out. Local. */
 void mxs_reducer_guess(mxs_reducer *reducer, int quantity, double magnitude);
 
 /** Start a pass: all sums and words zero. Local. */

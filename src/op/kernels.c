@@ -34,10 +34,11 @@ INLINE double sum_lanes(mxs_lanes v) {
 /* z_i = <a_i, x>; two accumulators a row hide the latency of the addition. */
 INLINE void forward(
     element e, int64_t n, const void *const r[MXS_GROUP], const double *x, double *z) {
+  const int64_t stride = 2 * (int64_t)MXS_LANES;
   mxs_lanes even[MXS_GROUP] = {{0}};
   mxs_lanes odd[MXS_GROUP] = {{0}};
   int64_t j = 0;
-  for (; j + 2 * MXS_LANES <= n; j += 2 * MXS_LANES) {
+  for (; j + stride <= n; j += stride) {
     const mxs_lanes x0 = load_f64(x + j);
     const mxs_lanes x1 = load_f64(x + j + MXS_LANES);
     for (int i = 0; i < MXS_GROUP; i++) {

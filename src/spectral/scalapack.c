@@ -140,9 +140,11 @@ static mxs_status allocate(factorisation *f) {
 }
 
 static void release(factorisation *f) {
-  spread_matrix *all[] = {&f->M, &f->U, &f->Vt, &f->root_U, &f->root_Vt};
-  for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-    mxs_release(&all[i]->a);
+  mxs_release(&f->M.a);
+  mxs_release(&f->U.a);
+  mxs_release(&f->Vt.a);
+  mxs_release(&f->root_U.a);
+  mxs_release(&f->root_Vt.a);
   mxs_release(&f->s);
   mxs_release(&f->slab);
   mxs_release(&f->work);
