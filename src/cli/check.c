@@ -20,6 +20,7 @@ static const char after[] =
     "Examples:\n"
     "  mpirun -n 4 mxsense check --problem p.h5 --k 10\n"
     "  mpirun -n 4 mxsense check run.yaml -o run1 --io .\n"
+    "  mpirun -n 4 mxsense check --io /scratch/me\n"
     "\n"
     "The time is measured: the solver's own pass over a synthetic sample of the same shape,\n"
     "on all ranks at once, scaled to the whole. The start, metrics and checkpoints come on\n"
@@ -41,7 +42,8 @@ static const mxs_option own_options[] = {
      .type = MXS_OPTION_PATH,
      .offset = offsetof(check_fields, io),
      .section = "Check",
-     .help = "write, verify and remove a test checkpoint in this directory, with all ranks"},
+     .help = "write, verify and remove a test checkpoint in this directory, with all ranks; works "
+             "without a problem too"},
 };
 
 enum { OWN_COUNT = sizeof own_options / sizeof own_options[0] };
@@ -242,7 +244,7 @@ static mxs_status print_time(const mxs_cli_session *session,
   mxs_probe_result result;
   MXS_TRY(mxs_probe_iteration(session->comm, &shape, &result));
   mxs_cli_print(session,
-                "time        about %.3g s per iteration: %.3g s compute, %.3g s allreduce\n",
+                "time        about %.3g seconds per iteration: %.3g compute, %.3g allreduce\n",
                 result.seconds, result.compute_s, result.reduce_s);
   mxs_cli_print(session, "            measured on a sample of %lld measurements, ",
                 (long long)result.sample);
@@ -266,25 +268,30 @@ static mxs_status test_io(const mxs_cli_session *session, const char *dir, const
   return MXS_OK;
 }
 
+static mxs_status check_problem(const mxs_cli_session *session,
+                                const check_fields *fields,
+                                plan *p) {
+  const mxs_settings *settings = &fields->settings;
+  MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_check(settings)));
+  MXS_TRY(mxs_cli_same(session, settings, NULL));
+  MXS_TRY(mxs_comm_agree(session->comm, mxs_problem_peek(settings->problem, &p->file)));
+  MXS_TRY(mxs_comm_agree(session->comm, check_file(settings, &p->file)));
+  MXS_TRY(make_plan(session->comm, settings, p));
+  print_shapes(session, settings, p);
+  print_memory(session, p);
+  print_disk(session, fields, p);
+  return print_time(session, settings, p);
+}
+
 static mxs_status check(mxs_cli_session *session,
                         const mxs_table *table,
                         const mxs_cli_args *args,
                         check_fields *fields) {
-  const mxs_settings *settings = &fields->settings;
-  plan p = {0};
+  plan p = {.file = {.n1 = 1, .n2 = 1}, .k = 1};
   MXS_TRY(mxs_cli_settings(session, table, args, fields));
-  MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_check(settings)));
-  MXS_TRY(mxs_cli_same(session, settings, NULL));
-  MXS_TRY(mxs_comm_agree(session->comm, mxs_problem_peek(settings->problem, &p.file)));
-  MXS_TRY(mxs_comm_agree(session->comm, check_file(settings, &p.file)));
-  MXS_TRY(make_plan(session->comm, settings, &p));
-  print_shapes(session, settings, &p);
-  print_memory(session, &p);
-  print_disk(session, fields, &p);
-  MXS_TRY(print_time(session, settings, &p));
-  if (fields->io != NULL)
-    MXS_TRY(test_io(session, fields->io, &p));
-  return MXS_OK;
+  if (fields->settings.problem != NULL || fields->io == NULL)
+    MXS_TRY(check_problem(session, fields, &p));
+  return fields->io == NULL ? MXS_OK : test_io(session, fields->io, &p);
 }
 
 int mxs_cli_check(mxs_cli_session *session, int argc, char **argv) {
@@ -297,7 +304,7 @@ int mxs_cli_check(mxs_cli_session *session, int argc, char **argv) {
   if (status == MXS_OK && args.help)
     return mxs_cli_end(session, MXS_OK, mxs_cli_help(session, before, &table, after));
   if (status == MXS_OK)
-    status = mxs_cli_precheck(&table, &args, &fields);
+    status = mxs_cli_precheck(&table, &args, mxs_cli_given(&table, &args, "io"), &fields);
   if (status == MXS_OK)
     status = mxs_cli_begin(session);
   if (status == MXS_OK)

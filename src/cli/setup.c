@@ -13,10 +13,13 @@ static mxs_status reset(const mxs_table *table, void *fields) {
   return mxs_table_defaults(table, fields);
 }
 
-mxs_status mxs_cli_precheck(const mxs_table *table, const mxs_cli_args *args, void *fields) {
+mxs_status mxs_cli_precheck(const mxs_table *table,
+                            const mxs_cli_args *args,
+                            int open,
+                            void *fields) {
   MXS_TRY(reset(table, fields));
   MXS_TRY(mxs_cli_apply(table, args, fields));
-  return args->operands > 0 ? MXS_OK : mxs_settings_check(fields);
+  return args->operands > 0 || open ? MXS_OK : mxs_settings_check(fields);
 }
 
 mxs_status mxs_cli_settings(const mxs_cli_session *session,

@@ -7,10 +7,12 @@
 #include "conf/settings.h"
 
 /** Defaults and the command line into `fields`, which starts with an mxs_settings: shows bad values
- * before MPI_Init. Without a settings file the settings must fit together already. Local. @retval
- * MXS_ERR_SETTINGS bad value */
+ * before MPI_Init. Without a settings file the settings must fit together already, unless `open`
+ * says that a problem need not be named. Local.
+ *  @retval MXS_ERR_SETTINGS bad value */
 MXS_CHECKED mxs_status mxs_cli_precheck(const mxs_table *table,
                                         const mxs_cli_args *args,
+                                        int open,
                                         void *fields);
 
 /** Defaults, then the settings file (operand 0, if there is one), then the command line.

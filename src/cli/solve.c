@@ -1,4 +1,3 @@
-#include "base/hash.h"
 #include "cli/cli.h"
 #include "cli/setup.h"
 #include "run/run.h"
@@ -67,7 +66,7 @@ int mxs_cli_solve(mxs_cli_session *session, int argc, char **argv) {
   if (status == MXS_OK)
     status = mxs_cli_need(&table, &args, "output", "-o DIR, the run directory");
   if (status == MXS_OK)
-    status = mxs_cli_precheck(&table, &args, &fields);
+    status = mxs_cli_precheck(&table, &args, 0, &fields);
   if (status == MXS_OK)
     status = mxs_cli_begin(session);
   if (status == MXS_OK)

@@ -142,6 +142,11 @@ static void trim_exponent(char *text) {
   memmove(digits, digits + zeros, strlen(digits + zeros) + 1);
 }
 
+/* Also tells -0 from 0. */
+static int same_bits(double a, double b) {
+  return a == b && signbit(a) == signbit(b);
+}
+
 void mxs_format_real(double value, char out[MXS_REAL_TEXT]) {
   if (!isfinite(value)) {
     const char *word = value < 0.0 ? "-inf" : "inf";
@@ -155,7 +160,7 @@ void mxs_format_real(double value, char out[MXS_REAL_TEXT]) {
   /* %g turns to exponents as soon as a whole number has more places than digits asked for. */
   int written = fabs(value) < 1e15 ? snprintf(out, MXS_REAL_TEXT, "%.0f", value) : 0;
   double back = written > 0 ? strtod(out, NULL) : (double)NAN;
-  for (int digits = 1; digits <= 17 && memcmp(&back, &value, sizeof value) != 0; digits++) {
+  for (int digits = 1; digits <= 17 && !same_bits(back, value); digits++) {
     written = snprintf(out, MXS_REAL_TEXT, "%.*g", digits, value);
     back = strtod(out, NULL);
   }

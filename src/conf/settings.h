@@ -43,9 +43,9 @@ MXS_CHECKED mxs_status mxs_settings_defaults(mxs_settings *settings);
 
 void mxs_settings_clear(mxs_settings *settings);
 
-/** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages and for
- * resolving relative paths in the file. Local (root reads the file, the caller broadcasts its
- * text).
+/** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages; relative
+ * paths in the file start at the current directory, as on the command line. Local (root reads the
+ * file, the caller broadcasts its text).
  *  @retval MXS_ERR_SETTINGS names file, line, key, and the nearest valid key or the allowed values
  */
 MXS_CHECKED mxs_status mxs_settings_merge_yaml(mxs_settings *settings,

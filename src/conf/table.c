@@ -68,8 +68,8 @@ static mxs_status replace_string(const char *prefix, const char *value, char **f
   const size_t length = strlen(value);
   char *copy = NULL;
   MXS_TRY(mxs_alloc((int64_t)(head + length + 1), 1, &copy));
-  memcpy(copy, prefix, head);
-  memcpy(copy + head, value, length + 1);
+  if (snprintf(copy, head + length + 1, "%s%s", prefix, value) < 0)
+    copy[0] = '\0';
   mxs_release(field);
   *field = copy;
   return MXS_OK;
@@ -169,7 +169,7 @@ void mxs_table_clear(const mxs_table *table, void *fields) {
 }
 
 static char normal(char c) {
-  return c == '-' ? '_' : c;
+  return (char)(c == '-' ? '_' : c);
 }
 
 static int same_key(const char *key, const char *given) {

@@ -1,0 +1,397 @@
+/* Settings: messages with file, line and nearest key, echo that reads back,
+ * comparison on resume. */
+#include "conf/settings.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+typedef struct pair {
+  const char *text, *wanted;
+} pair;
+
+static void contains(const char *text, const char *part) {
+  if (strstr(text, part) == NULL)
+    fail_msg("\"%s\" does not contain \"%s\"", text, part);
+}
+
+static mxs_settings defaults(void) {
+  mxs_settings settings;
+  assert_int_equal(mxs_settings_defaults(&settings), MXS_OK);
+  return settings;
+}
+
+static mxs_status merge(mxs_settings *settings, const char *text) {
+  return mxs_settings_merge_yaml(settings, "run.yaml", text, strlen(text));
+}
+
+static char *echo_of(const mxs_settings *settings) {
+  char *text = NULL;
+  assert_int_equal(mxs_settings_echo(settings, &text), MXS_OK);
+  return text;
+}
+
+static int no_leak(void **state) {
+  (void)state;
+  return (int)mxs_alloc_outstanding();
+}
+
+static void defaults_are_those_of_the_contract(void **state) {
+  (void)state;
+  mxs_settings s = defaults();
+  assert_null(s.problem);
+  assert_string_equal(s.init, "random");
+  assert_true(s.measurements == 0 && s.k == 0 && s.seed == 0 && s.max_iterations == 10000);
+  assert_true(s.metrics_every == 10 && s.singular_values == 0 &&
+              s.checkpoint_every.iterations == 0);
+  assert_true(isnan(s.alpha) && isnan(s.step) && s.hold_out == 0.0 && s.tolerance == 1e-8);
+  assert_true(s.checkpoint_every.seconds == 600.0 && s.quiet == 0 && s.verbose == 0);
+  assert_int_equal(s.storage, MXS_STORAGE_AS_FILE);
+  assert_int_equal(s.reduction, MXS_REDUCTION_REPRODUCIBLE);
+  assert_int_equal(s.svd, MXS_SVD_AUTO);
+  assert_int_equal(s.progress, MXS_PROGRESS_AUTO);
+  mxs_settings_clear(&s);
+  assert_null(s.init);
+}
+
+/* Value refused: the message names key, value and what is accepted, and the field keeps what it
+ * had. */
+static void bad_values(void **state) {
+  (void)state;
+  static const struct {
+    const char *key, *value, *accepted;
+  } bad[] = {{"k", "1.5", "an integer >= 1, or auto"},
+             {"k", "0", "an integer >= 1, or auto"},
+             {"k", "-3", "out of range"},
+             {"k", "", "not an integer"},
+             {"k", "Auto", "or auto"},
+             {"measurements", "auto", "or all"},
+             {"max_iterations", "1e-5x", "an integer >= 0"},
+             {"max_iterations", "auto", "an integer >= 0"},
+             {"tolerance", "-1e-9", "a number >= 0"},
+             {"tolerance", "nan", "a number >= 0"},
+             {"alpha", "0", "a number > 0, or auto"},
+             {"step", "inf", "a number > 0, or auto"},
+             {"hold_out", "1", "a number >= 0 and < 1"},
+             {"seed", "-1", "an integer >= 0"},
+             {"model", "symmetric", "asymmetric"},
+             {"method", "auto", "give gd"},
+             {"storage", "F64", "auto, f64 or f32"},
+             {"init", "spectral", "random or file:PATH"},
+             {"init", "file:", "names no file"},
+             {"problem", "", "a path"},
+             {"problem", "a\tb", "control character"},
+             {"problem", "\xff.h5", "UTF-8"},
+             {"quiet", "1", "true or false"},
+             {"checkpoint_every", "10 minutes", "10min"},
+             {"metrics_every", "0", "an integer >= 1"},
+             {"singular_values", "0", "or auto"}};
+  mxs_settings s = defaults();
+  char *before = echo_of(&s);
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    if (mxs_settings_set(&s, bad[i].key, bad[i].value) != MXS_ERR_SETTINGS)
+      fail_msg("%s = '%s' was taken", bad[i].key, bad[i].value);
+    contains(mxs_last_error(), bad[i].key);
+    contains(mxs_last_error(), bad[i].accepted);
+  }
+  char *after = echo_of(&s);
+  assert_string_equal(before, after);
+  mxs_release(&before);
+  mxs_release(&after);
+  mxs_settings_clear(&s);
+}
+
+static void unknown_keys(void **state) {
+  (void)state;
+  static const pair known[] = {{"max_itertions", "'max_iterations'"},
+                               {"max-itertions", "'max_iterations'"},
+                               {"maxiterations", "'max_iterations'"},
+                               {"stpe", "'step'"},
+                               {"sed", "'seed'"},
+                               {"max_iter", "'max_iterations'"},
+                               {"toler", "'tolerance'"},
+                               {"holdout", "'hold_out'"},
+                               {"Problem", "'problem'"},
+                               {"checkpointevery", "'checkpoint_every'"}};
+  static const char *const later[] = {
+      "batch",
+      "stop",
+      "max_walltime",
+      "threads",
+      "",
+      "zzzzzzzz",
+      "k_",
+      "k ",
+      "a_key_that_is_much_longer_than_any_key_that_this_program_has_or_will_ever_have"};
+  mxs_settings s = defaults();
+  for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+    assert_int_equal(mxs_settings_set(&s, known[i].text, "1"), MXS_ERR_USAGE);
+    contains(mxs_last_error(), known[i].text);
+    contains(mxs_last_error(), known[i].wanted);
+    contains(mxs_last_error(), "did you mean");
+  }
+  for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+    assert_int_equal(mxs_settings_set(&s, later[i], "1"), MXS_ERR_USAGE);
+  assert_int_equal(mxs_settings_set(&s, "metrics-every", "1e2"), MXS_OK);
+  assert_true(s.metrics_every == 100);
+  mxs_settings_clear(&s);
+}
+
+static void yaml_good(void **state) {
+  (void)state;
+  mxs_settings s = defaults();
+  assert_int_equal(merge(&s, ""), MXS_OK);
+  assert_int_equal(merge(&s, "# only a comment\n"), MXS_OK);
+  assert_int_equal(merge(&s, "---\n{}\n"), MXS_OK);
+  assert_int_equal(
+      merge(&s,
+            "# run\nk: 1e1   # ten\nalpha: auto\nstep: 0.25\n'seed': \"7\"\nmetrics-every: 5\r\n"
+            "checkpoint_every: 200,10min\nquiet: yes\nstorage: f32\nproblem: /data/p.h5\n"),
+      MXS_OK);
+  assert_true(s.k == 10 && isnan(s.alpha) && s.step == 0.25 && s.seed == 7 && s.metrics_every == 5);
+  assert_true(s.checkpoint_every.iterations == 200 && s.checkpoint_every.seconds == 600.0 &&
+              s.quiet == 1);
+  assert_int_equal(s.storage, MXS_STORAGE_F32);
+  assert_string_equal(s.problem, "/data/p.h5");
+  assert_int_equal(merge(&s, "{k: 3, seed: 9}"), MXS_OK);
+  assert_true(s.k == 3 && s.seed == 9 && s.step == 0.25);
+  assert_int_equal(mxs_settings_set(&s, "k", "4"),
+                   MXS_OK); /* the command line comes last and wins */
+  assert_true(s.k == 4);
+  mxs_settings_clear(&s);
+}
+
+static void yaml_bad(void **state) {
+  (void)state;
+  static const pair bad[] = {
+      {"k: 3\n\n# c\nmax_itertions: 4\n",
+       "run.yaml:4: unknown setting 'max_itertions': did you mean 'max_iterations'?"},
+      {"k: 3\nthreads: 4\n", "run.yaml:2: unknown setting 'threads'"},
+      {"k: 3\nseed: 1\nk: 4\n", "run.yaml:3: k is given twice, first on line 1"},
+      {"metrics_every: 3\nmetrics-every: 4\n", "run.yaml:2: metrics_every is given twice"},
+      {"seed: 1\nk: 1.5\n", "run.yaml:2: k: '1.5' is not an integer"},
+      {"tolerance: 1e-5x\n", "run.yaml:1: tolerance: '1e-5x' is not a finite number"},
+      {"max_iterations: -3\n", "run.yaml:1: max_iterations: '-3' is out of range"},
+      {"k: [1, 2]\n", "run.yaml:1: k takes a single value"},
+      {"k:\n  a: 1\n", "run.yaml:1: k takes a single value"},
+      {"seed: 0\nk:\n", "run.yaml:2: k has no value"},
+      {"k: ~\n", "run.yaml:1: k has no value"},
+      {"k: ''\n", "run.yaml:1: k: '' is not an integer"},
+      {"k: null\n", "has no value"},
+      {"[k, 3]\n", "run.yaml:1: not a list of settings"},
+      {"just text\n", "run.yaml:1: not a list of settings"},
+      {"? [a]\n: 3\n", "run.yaml:1: a key must be plain text"},
+      {"\"k\\0x\": 3\n", "a key must be plain text"},
+      {"k: 3\n---\nk: 4\n", "run.yaml:3: a second YAML document"},
+      {"k: 3\n  seed: 4\n", "run.yaml:2: not valid YAML"},
+      {"k: 3\n\tseed: 4\n", "not valid YAML"},
+      {"k: \"3\n", "not valid YAML"},
+      {"k: &a *a\n", "not valid YAML"},
+      {"k: 3\n\x01\n", "not valid YAML"},
+      {"k: \xff\n", "not valid YAML"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    mxs_settings s = defaults();
+    if (merge(&s, bad[i].text) != MXS_ERR_SETTINGS)
+      fail_msg("taken: %s", bad[i].text);
+    contains(mxs_last_error(), bad[i].wanted);
+    assert_null(strchr(mxs_last_error(), '\n'));
+    mxs_settings_clear(&s);
+  }
+}
+
+/* A file is not followed into the depths: libyaml stops, and nothing leaks or crashes. */
+static void yaml_deep(void **state) {
+  (void)state;
+  enum { DEPTH = 20000 };
+  char *text = malloc(DEPTH + 4);
+  assert_non_null(text);
+  memcpy(text, "k: ", 3);
+  memset(text + 3, '[', DEPTH);
+  text[DEPTH + 3] = '\0';
+  mxs_settings s = defaults();
+  assert_int_equal(merge(&s, text), MXS_ERR_SETTINGS);
+  mxs_settings_clear(&s);
+  free(text);
+}
+
+static void paths(void **state) {
+  (void)state;
+  char here[4096];
+  char wanted[8192];
+  assert_non_null(getcwd(here, sizeof here));
+  mxs_settings s = defaults();
+  static const pair relative[] = {
+      {"p.h5", "p.h5"}, {"./p.h5", "p.h5"}, {".//./a b/p.h5", "a b/p.h5"}, {"../p.h5", "../p.h5"}};
+  for (size_t i = 0; i < sizeof relative / sizeof relative[0]; i++) {
+    assert_int_equal(mxs_settings_set(&s, "problem", relative[i].text), MXS_OK);
+    assert_true(snprintf(wanted, sizeof wanted, "%s/%s", here, relative[i].wanted) > 0);
+    assert_string_equal(s.problem, wanted);
+  }
+  assert_int_equal(merge(&s, "init: file:start.h5\n"), MXS_OK);
+  assert_true(snprintf(wanted, sizeof wanted, "file:%s/start.h5", here) > 0);
+  assert_string_equal(s.init, wanted);
+  assert_int_equal(mxs_settings_set(&s, "problem", "/a/b.h5"), MXS_OK);
+  assert_string_equal(s.problem, "/a/b.h5");
+  mxs_settings_clear(&s);
+}
+
+/* What is echoed sets the same values, down to the bits, and echoes the same text. */
+static void check_round_trip(const mxs_settings *s) {
+  char *text = echo_of(s);
+  mxs_settings back = defaults();
+  if (merge(&back, text) != MXS_OK)
+    fail_msg("%s in\n%s", mxs_last_error(), text);
+  char *again = echo_of(&back);
+  assert_string_equal(text, again);
+  assert_memory_equal(&back.tolerance, &s->tolerance, sizeof back.tolerance);
+  if (!isnan(s->alpha))
+    assert_memory_equal(&back.alpha, &s->alpha, sizeof back.alpha);
+  mxs_release(&again);
+  mxs_release(&text);
+  mxs_settings_clear(&back);
+}
+
+static void echo_reads_back(void **state) {
+  (void)state;
+  static const char *const names[] = {
+      "/plain/p.h5",        "/with space/p.h5", "/q\"uote\\/p.h5",
+      "/#hash: colon/p.h5", "/- dash",          "/\xc3\xbc\xe2\x82\xac.h5",
+      "/'single'",          "/*star&amp!",      "/%d%s",
+      "/[a]{b},c",          "/trailing: ",      "/@`|>"};
+  mxs_settings s = defaults();
+  check_round_trip(&s);
+  for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+    char init[64];
+    assert_true(snprintf(init, sizeof init, "file:%s", names[i]) > 0);
+    assert_int_equal(mxs_settings_set(&s, "problem", names[i]), MXS_OK);
+    assert_int_equal(mxs_settings_set(&s, "init", init), MXS_OK);
+    check_round_trip(&s);
+  }
+  static const pair values[] = {{"k", "12"},
+                                {"alpha", "0.1234567890123456789"},
+                                {"step", "3e-300"},
+                                {"tolerance", "4.9406564584124654e-324"},
+                                {"seed", "9223372036854775807"},
+                                {"hold_out", "0.3"},
+                                {"measurements", "1e6"},
+                                {"storage", "f64"},
+                                {"reduction", "fast"},
+                                {"svd", "scalapack"},
+                                {"progress", "on"},
+                                {"quiet", "on"},
+                                {"checkpoint_every", "7,0.3s"},
+                                {"singular_values", "4"}};
+  for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
+    assert_int_equal(mxs_settings_set(&s, values[i].text, values[i].wanted), MXS_OK);
+    check_round_trip(&s);
+  }
+  char *text = echo_of(&s);
+  contains(text, "\nk: 12\n");
+  contains(text, "\nquiet: true\n");
+  mxs_release(&text);
+  mxs_settings_clear(&s);
+}
+
+static mxs_status compare_after(const char *key, const char *value) {
+  mxs_settings stored = defaults();
+  assert_int_equal(mxs_settings_set(&stored, "problem", "/data/p.h5"), MXS_OK);
+  char *before = echo_of(&stored);
+  assert_int_equal(mxs_settings_set(&stored, key, value), MXS_OK);
+  char *now = echo_of(&stored);
+  const mxs_status status = mxs_settings_compatible(before, now);
+  mxs_release(&before);
+  mxs_release(&now);
+  mxs_settings_clear(&stored);
+  return status;
+}
+
+static void resume_compares(void **state) {
+  (void)state;
+  static const pair free_ones[] = {
+      {"max_iterations", "5"}, {"tolerance", "0"},         {"checkpoint_every", "7"},
+      {"metrics_every", "3"},  {"quiet", "true"},          {"verbose", "true"},
+      {"progress", "off"},     {"problem", "/moved/p.h5"}, {"k", "auto"}};
+  static const pair fixed[] = {{"k", "7"},
+                               {"seed", "1"},
+                               {"alpha", "0.1"},
+                               {"step", "0.5"},
+                               {"init", "file:/a"},
+                               {"hold_out", "0.1"},
+                               {"storage", "f32"},
+                               {"reduction", "fast"},
+                               {"svd", "replicated"},
+                               {"measurements", "50"},
+                               {"singular_values", "3"}};
+  for (size_t i = 0; i < sizeof free_ones / sizeof free_ones[0]; i++)
+    assert_int_equal(compare_after(free_ones[i].text, free_ones[i].wanted), MXS_OK);
+  for (size_t i = 0; i < sizeof fixed / sizeof fixed[0]; i++) {
+    assert_int_equal(compare_after(fixed[i].text, fixed[i].wanted), MXS_ERR_SETTINGS);
+    contains(mxs_last_error(), fixed[i].text);
+    contains(mxs_last_error(), fixed[i].wanted);
+    contains(mxs_last_error(), "another directory");
+  }
+  assert_int_equal(mxs_settings_compatible("k: 3\n", "k: 3\nseed: 0\n"), MXS_ERR_SETTINGS);
+  contains(mxs_last_error(), "seed: the run was started with '(not set)'");
+  assert_int_equal(mxs_settings_compatible("k: 3\nseed: 0\n", "k: 3\n"), MXS_ERR_SETTINGS);
+  contains(mxs_last_error(), "seed");
+  assert_int_equal(mxs_settings_compatible("", ""), MXS_OK);
+  assert_int_equal(mxs_settings_compatible("problem: /a\nk: 3\n", "k: 3\n"), MXS_OK);
+}
+
+static void settings_fit_together(void **state) {
+  (void)state;
+  mxs_settings s = defaults();
+  assert_int_equal(mxs_settings_check(&s), MXS_ERR_SETTINGS);
+  contains(mxs_last_error(), "--problem");
+  assert_int_equal(mxs_settings_set(&s, "problem", "p.h5"), MXS_OK);
+  assert_int_equal(mxs_settings_check(&s), MXS_OK);
+  assert_int_equal(mxs_settings_set(&s, "svd", "scalapack"), MXS_OK);
+  assert_int_equal(mxs_settings_check(&s), MXS_ERR_SETTINGS);
+  contains(mxs_last_error(), "reduction: fast");
+  assert_int_equal(mxs_settings_set(&s, "reduction", "fast"), MXS_OK);
+  assert_int_equal(mxs_settings_check(&s), MXS_OK);
+  mxs_settings_clear(&s);
+}
+
+static void help_shows_every_key(void **state) {
+  (void)state;
+  mxs_text help = {0};
+  assert_int_equal(mxs_table_help(&mxs_settings_table, &help), MXS_OK);
+  for (int i = 0; i < mxs_settings_table.count; i++) {
+    char key[64];
+    assert_true(snprintf(key, sizeof key, "\n  --%s", mxs_settings_table.options[i].key) > 0);
+    contains(help.data, key);
+  }
+  for (const char *line = help.data; *line != '\0';) {
+    const size_t length = strcspn(line, "\n");
+    assert_true(length <= 80);
+    line += length + (line[length] == '\n');
+  }
+  mxs_release(&help.data);
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test_teardown(defaults_are_those_of_the_contract, no_leak),
+      cmocka_unit_test_teardown(bad_values, no_leak),
+      cmocka_unit_test_teardown(unknown_keys, no_leak),
+      cmocka_unit_test_teardown(yaml_good, no_leak),
+      cmocka_unit_test_teardown(yaml_bad, no_leak),
+      cmocka_unit_test_teardown(yaml_deep, no_leak),
+      cmocka_unit_test_teardown(paths, no_leak),
+      cmocka_unit_test_teardown(echo_reads_back, no_leak),
+      cmocka_unit_test_teardown(resume_compares, no_leak),
+      cmocka_unit_test_teardown(settings_fit_together, no_leak),
+      cmocka_unit_test_teardown(help_shows_every_key, no_leak),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
