@@ -49,8 +49,8 @@ def main():
     parser.add_argument("-o", "--output", type=pathlib.Path, required=True, help="problem file to write")
     parser.add_argument("--picture", type=pathlib.Path, help="any picture that PIL reads")
     parser.add_argument("--height", type=int, default=192, help="rows of the scaled picture (default 192)")
-    parser.add_argument("--measurements", type=int, help="default: 48 %% of the number of pixels")
-    parser.add_argument("--held-out", type=int, help="further ones for validation (default: 1.5 %% of the pixels)")
+    parser.add_argument("--measurements", type=int, help="default: 48.5 %% of the number of pixels")
+    parser.add_argument("--held-out", type=int, help="further ones for validation (default: 1 %% of the pixels)")
     parser.add_argument("--noise", type=float, default=0.0, help="standard deviation added to y (default 0)")
     parser.add_argument("--seed", type=int, default=1, help="of the measurement matrices and the noise (default 1)")
     parser.add_argument("--keep-mean", action="store_true", help="do not subtract the mean grey level")
@@ -62,8 +62,8 @@ def main():
     X = load_grey(path, arguments.height)
     mean = 0.0 if arguments.keep_mean else float(X.mean())
     X -= mean
-    m = arguments.measurements if arguments.measurements is not None else int(0.48 * X.size)
-    held_out = arguments.held_out if arguments.held_out is not None else int(0.015 * X.size)
+    m = arguments.measurements if arguments.measurements is not None else int(0.485 * X.size)
+    held_out = arguments.held_out if arguments.held_out is not None else int(0.01 * X.size)
     start = time.time()
     y = sense(X, "rademacher", m + held_out, arguments.seed)
     y += arguments.noise * np.random.default_rng(arguments.seed).standard_normal(y.size)
@@ -87,7 +87,7 @@ def main():
         f["truth/X"] = X
 
     print(f"picture      {path.name}, {X.shape[0]} x {X.shape[1]} = {X.size} pixels, mean grey level {mean:.3f} subtracted")
-    print(f"measurements {m} random signs matrices = {m / X.size:.1%} of the pixels, and {held_out} held out, "
+    print(f"measurements {m} matrices of random signs = {m / X.size:.1%} of the pixels, and {held_out} held out, "
           f"sensed in {seconds:.1f} s")
     ranks = [r for r in (5, 10, 15, 20, 30, 50) if r < min(X.shape)]
     print("best rank-r  " + ", ".join(f"r = {r}: {e:.3f}" for r, e in zip(ranks, best_rank_errors(X, ranks)))

@@ -136,11 +136,12 @@ def finish(axes, metrics, title, ylabel, drawn, log=True):
     return shade_phases(axes, metrics)
 
 
-def draw_reference(axes, value, text):
-    """A dashed level with its name just above it, at the right."""
+def draw_reference(axes, value, text, curve_end):
+    """A dashed level with its name at the right, on the side where the curve does not end."""
     axes.axhline(value, color="0.35", lw=0.9, ls=(0, (4, 3)), zorder=1.5)
-    axes.annotate(text, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(-3, 2),
-                  textcoords="offset points", ha="right", va="bottom", fontsize=7.5, color="0.25")
+    below = value < curve_end < 1.3 * value
+    axes.annotate(text, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(-3, -2 if below else 2),
+                  textcoords="offset points", ha="right", va="top" if below else "bottom", fontsize=7.5, color="0.25")
 
 
 def draw_singular_values(axes, metrics, truth_values):
@@ -157,11 +158,18 @@ def draw_singular_values(axes, metrics, truth_values):
     return drawn
 
 
+def singular_values(truth):
+    return np.linalg.svd(truth, compute_uv=False) if truth is not None else np.zeros(0)
+
+
+def has_full_rank(s):
+    return s.size > 0 and s[-1] > 1e-8 * s[0]
+
+
 def draw_outcome(axes, metrics, truth):
     """Loss, error and singular values; the set of phases seen."""
     loss, error, values = axes
-    s = np.linalg.svd(truth, compute_uv=False) if truth is not None else np.zeros(0)
-    full_rank = s.size > 0 and s[-1] > 1e-8 * s[0]
+    s = singular_values(truth)
 
     drawn = draw(loss, metrics, "loss", "training", BLUE)
     if draw(loss, metrics, "validation_loss", "held out", ORANGE, ls="--"):
@@ -170,10 +178,11 @@ def draw_outcome(axes, metrics, truth):
 
     drawn = draw(error, metrics, "test_error", None, BLUE)
     seen |= finish(error, metrics, "Error of the matrix", r"$\Vert UV^T-X^*\Vert _F\,/\,\Vert X^*\Vert _F$", drawn)
-    if drawn and full_rank:
+    if drawn and has_full_rank(s):
         for r in (2, 5, 10, 20, 40):
             if r < s.size:
-                draw_reference(error, np.sqrt((s[r:] ** 2).sum() / (s**2).sum()), f"best rank {r}")
+                best = np.sqrt((s[r:] ** 2).sum() / (s**2).sum())
+                draw_reference(error, best, f"best rank {r}", metrics["test_error"][-1])
         error.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         error.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         error.yaxis.set_minor_formatter(NullFormatter())
@@ -183,7 +192,7 @@ def draw_outcome(axes, metrics, truth):
     return seen
 
 
-def draw_mechanism(axes, metrics):
+def draw_mechanism(axes, metrics, truth):
     """Balance, angles and effective rank; the set of phases seen."""
     balance, angles, rank = axes
     drawn = draw(balance, metrics, "grad_norm", r"gradient $\Vert (dU,dV)\Vert _F$", BLUE)
@@ -193,10 +202,11 @@ def draw_mechanism(axes, metrics):
     seen = finish(balance, metrics, "Gradient and balance of the factors", "norm", drawn)
 
     drawn = False
-    for name, label, color, style in (("angle_left", "left, to $X^*$", BLUE, "-"),
-                                      ("angle_right", "right, to $X^*$", SKY, "-"),
-                                      ("angle_data_left", "left, to $A^*(y)$", RED, "--"),
-                                      ("angle_data_right", "right, to $A^*(y)$", ORANGE, "--")):
+    full_rank = has_full_rank(singular_values(truth))  # then every subspace is the whole space
+    columns = (("angle_left", "left, to $X^*$", BLUE, "-"), ("angle_right", "right, to $X^*$", SKY, "-"),
+               ("angle_data_left", "left, to $A^*(y)$", RED, "--"),
+               ("angle_data_right", "right, to $A^*(y)$", ORANGE, "--"))
+    for name, label, color, style in () if full_rank else columns:
         drawn |= draw(angles, metrics, name, label, color, ls=style)
     if drawn:
         angles.legend(loc="best")
@@ -207,6 +217,20 @@ def draw_mechanism(axes, metrics):
     if drawn:
         rank.set_ylim(bottom=0)
     return seen
+
+
+def report_picture(relative, truth, mean):
+    """Say what the error amounts to: the rank whose best approximation is as good."""
+    s2 = np.linalg.svd(truth, compute_uv=False) ** 2
+    best = np.sqrt(np.cumsum(s2[::-1])[::-1] / s2.sum())  # best[r]: error of the best approximation of rank r
+    r = int(np.searchsorted(-best, -relative))
+    text = f"relative error {relative:.3f}"
+    if mean != 0.0:
+        with_mean = relative * np.linalg.norm(truth) / np.linalg.norm(truth + mean)
+        text += f" ({with_mean:.3f} with the mean grey level counted in)"
+    if 0 < r < best.size:
+        text += f"; best approximations of X* itself: {best[r - 1]:.3f} with rank {r - 1}, {best[r]:.3f} with rank {r}"
+    print(text)
 
 
 def draw_picture(axes, factors, truth, mean):
@@ -226,6 +250,7 @@ def draw_picture(axes, factors, truth, mean):
     axes[2].set_title(f"Recovered - original, relative error {relative:.3f}")
     bar = axes[2].figure.colorbar(shown, ax=axes[2], fraction=0.046, pad=0.03)
     bar.set_label("grey level" if mean != 0.0 else "units of $X$")
+    report_picture(relative, truth, mean)
     for at in axes:
         at.set_xticks([])
         at.set_yticks([])
@@ -263,7 +288,7 @@ def main():
         draw_picture(grid[0], read_factors(arguments.run), truth, mean)
         seen = draw_outcome(grid[1], metrics, truth)
     else:
-        seen = draw_outcome(grid[0], metrics, truth) | draw_mechanism(grid[1], metrics)
+        seen = draw_outcome(grid[0], metrics, truth) | draw_mechanism(grid[1], metrics, truth)
     handles = [Patch(facecolor=PHASES[p][1], edgecolor="0.7", lw=0.5, label=PHASES[p][0]) for p in sorted(seen)]
     if handles:
         band = 0.3 / figure.get_figheight()

@@ -1,0 +1,152 @@
+#!/usr/bin/python3
+"""Compare the program with numpy on one problem: time of an iteration beside numpy's two matrix-vector products.
+
+    tools/bench_numpy.py problem.h5 [--program build/mxsense] [--k 10] [--ranks 1] [--repeats 7]
+
+numpy holds A as one (m, n1 n2) matrix, of the type stored in the file, and computes A x and A^T r with one BLAS
+thread: the least that a gradient step needs. An iteration of the program is a whole step: residual, gradient,
+both factors, the reduction over the ranks, the loss. For a generated ensemble, whose A the program never
+stores, numpy gets a stored copy (--dtype, default float64) if it fits in half of the free memory.
+
+Repeats of numpy and of the program take turns, so that both see the same machine; medians are compared."""
+
+import argparse
+import csv
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.dont_write_bytecode = True
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[name] = "1"
+if "OPENBLAS_CORETYPE" not in os.environ and "avx512vl" in pathlib.Path("/proc/cpuinfo").read_text():
+    os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"  # some versions fall back to SSE3 kernels on newer processors
+
+import h5py
+import numpy as np
+
+from mxsense_ensembles import rows
+
+
+def free_bytes():
+    return 1024 * int(re.search(r"MemAvailable:\s+(\d+)", pathlib.Path("/proc/meminfo").read_text()).group(1))
+
+
+def stored_matrix(path, dtype):
+    """A as (m, n1 n2), n1, n2, and the name of its type."""
+    with h5py.File(path, "r") as f:
+        ensemble = f.attrs.get("ensemble", "dense")
+        ensemble = ensemble.decode() if isinstance(ensemble, bytes) else ensemble
+        if ensemble == "dense":
+            A = f["A"]
+            n1, n2 = A.shape[1:] if A.ndim == 3 else (int(A.attrs["n1"]), int(A.attrs["n2"]))
+            kind = np.dtype(dtype or (A.dtype if A.dtype.kind == "f" else np.float64)).newbyteorder("=")
+            check_size(A.shape[0] * n1 * n2 * kind.itemsize)
+            return A[()].reshape(A.shape[0], -1).astype(kind, copy=False), n1, n2, ensemble
+        n1, n2, m, seed = (int(f.attrs[name]) for name in ("n1", "n2", "m", "seed"))
+    kind = np.dtype(dtype or np.float64)
+    check_size(m * n1 * n2 * kind.itemsize)
+    A = np.empty((m, n1 * n2), kind)
+    for first in range(0, m, 256):
+        A[first : first + 256] = rows(ensemble, seed, (n1, n2), first, min(256, m - first))
+    return A, n1, n2, ensemble
+
+
+def check_size(size):
+    if size > free_bytes() // 2:
+        sys.exit(f"bench_numpy.py: A takes {size / 1e9:.1f} GB, more than half of the free memory "
+                 f"({free_bytes() / 1e9:.1f} GB); try --dtype float32 or a smaller problem")
+
+
+def time_numpy(A, x, r, seconds=0.5):
+    """Seconds of one A x and one A^T r: means over enough calls to fill `seconds`."""
+    result = []
+    for call in (lambda: A @ x, lambda: r @ A):
+        start, calls = time.perf_counter(), 0
+        while calls == 0 or time.perf_counter() - start < seconds / 2:
+            call()
+            calls += 1
+        result.append((time.perf_counter() - start) / calls)
+    return result
+
+
+def time_program(arguments, iterations, folder):
+    """Seconds of one iteration, from the metrics of a run without stops between its first and its last row."""
+    command = [str(arguments.program), "solve", "--problem", str(arguments.problem), "--k", str(arguments.k),
+               "--max_iterations", str(iterations), "--metrics_every", str(iterations), "--tolerance", "0",
+               "--checkpoint_every", "0", "--quiet", "true", "-o", str(folder)]
+    environment = dict(os.environ)
+    if arguments.ranks > 1:
+        command = ["mpirun", "-np", str(arguments.ranks), *command]
+        environment.update(OMPI_MCA_mpi_yield_when_idle="1")
+        if os.geteuid() == 0:
+            environment.update(OMPI_ALLOW_RUN_AS_ROOT="1", OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if done.returncode != 0:
+        sys.exit(f"bench_numpy.py: {' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
+    with open(folder / "metrics.csv", newline="") as f:
+        table = list(csv.DictReader(f))
+    first, last = table[0], table[-1]
+    seconds = float(last["seconds"]) - float(first["seconds"])
+    machine = json.loads((folder / "summary.json").read_text())["machine"]
+    return seconds / (int(float(last["iteration"])) - int(float(first["iteration"]))), machine
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("problem", type=pathlib.Path)
+    parser.add_argument("--program", type=pathlib.Path, default=pathlib.Path("build/mxsense"))
+    parser.add_argument("--k", type=int, default=10, help="columns of the factors (default 10)")
+    parser.add_argument("--ranks", type=int, default=1, help="MPI ranks of the program (default 1)")
+    parser.add_argument("--repeats", type=int, default=7, help="default 7")
+    parser.add_argument("--iterations", type=int, help="of the program per repeat (default: about a second's)")
+    parser.add_argument("--dtype", choices=("float32", "float64"), help="numpy's type of A (default: the file's)")
+    parser.add_argument("--json", type=pathlib.Path, help="write the numbers there too")
+    arguments = parser.parse_args()
+    for path in (arguments.problem, arguments.program):
+        if not path.is_file():
+            sys.exit(f"bench_numpy.py: no such file: {path}")
+    arguments.program = arguments.program.resolve()
+
+    A, n1, n2, ensemble = stored_matrix(arguments.problem, arguments.dtype)
+    m = A.shape[0]
+    random = np.random.default_rng(0)
+    x, r = random.standard_normal(n1 * n2).astype(A.dtype), random.standard_normal(m).astype(A.dtype)
+    time_numpy(A, x, r)
+    forward, adjoint, step = [], [], []
+    with tempfile.TemporaryDirectory() as folder:
+        trial, machine = time_program(arguments, arguments.iterations or 5, pathlib.Path(folder) / "trial")
+        iterations = arguments.iterations or min(10000, max(5, int(1.0 / max(trial, 1e-6))))
+        for repeat in range(arguments.repeats):
+            seconds = time_numpy(A, x, r)
+            forward.append(seconds[0])
+            adjoint.append(seconds[1])
+            step.append(time_program(arguments, iterations, pathlib.Path(folder) / str(repeat))[0])
+
+    both = [a + b for a, b in zip(forward, adjoint)]
+    print(f"{arguments.problem}: {ensemble}, {n1} x {n2}, m = {m}, k = {arguments.k}; "
+          f"numpy holds {A.nbytes / 1e9:.3g} GB of {A.dtype}")
+    print(f"{machine.get('cpu', '')}; program: {arguments.ranks} rank{'s' if arguments.ranks > 1 else ''}, "
+          f"{iterations} iterations a repeat; {arguments.repeats} repeats by turns")
+    print(f"{'milliseconds':30s} {'median':>9s} {'min':>9s} {'max':>9s} {'G entries/s':>12s}")
+    for name, times, visits in (("numpy A x", forward, 1), ("numpy A^T r", adjoint, 1),
+                                ("numpy, both", both, 2), ("mxsense, a whole iteration", step, 2)):
+        median = float(np.median(times))
+        print(f"{name:30s} {1e3 * median:9.3f} {1e3 * min(times):9.3f} {1e3 * max(times):9.3f} "
+              f"{visits * A.size / median / 1e9:12.2f}")
+    ratio = float(np.median([b / s for b, s in zip(both, step)]))
+    print(f"numpy's two products take {ratio:.2f} times as long as an iteration of the program")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({
+            "ensemble": ensemble, "n1": n1, "n2": n2, "m": m, "k": arguments.k, "ranks": arguments.ranks,
+            "dtype": str(A.dtype), "iterations": iterations, "numpy_forward": forward, "numpy_adjoint": adjoint,
+            "mxsense_iteration": step, "ratio": ratio}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
