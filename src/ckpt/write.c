@@ -146,11 +146,11 @@ static mxs_status write_parts(const snapshot *s) {
   return status == MXS_OK ? manifest : status;
 }
 
-/* Size of the file, for the question whether it fits. */
+/* Size of the file, for the question whether it fits; large chunks are aligned. */
 static int64_t expected_bytes(const snapshot *s) {
   int64_t bytes = (int64_t)(strlen(s->config) + strlen(s->manifest)) + (INT64_C(1) << 18);
   for (int64_t i = 0; i < s->count; i++)
-    bytes += s->parts[i].dims[0] * s->parts[i].dims[1] * (int64_t)sizeof(double) + 4096;
+    bytes += s->parts[i].dims[0] * s->parts[i].dims[1] * (int64_t)sizeof(double) / 16 * 17 + 4096;
   return bytes;
 }
 

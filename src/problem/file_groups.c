@@ -9,6 +9,7 @@ static const char *const names[MXSI_FILE_SETS][2] = {
     [MXSI_FILE_VALIDATION_A] = {"validation/A", "digests/validation_A"},
     [MXSI_FILE_U] = {"truth/U", "digests/truth_U"},
     [MXSI_FILE_V] = {"truth/V", "digests/truth_V"},
+    [MXSI_FILE_X] = {"truth/X", "digests/truth_X"},
 };
 
 const char *mxsi_file_name(int set) {

@@ -20,7 +20,7 @@ mxsi_file_rows(const mxs_store_set *set, hid_t type, int64_t first, int64_t coun
 /** Entries of a row: the product of all dimensions but the first. Local. */
 int64_t mxsi_file_row_entries(const mxs_store_set *set);
 
-/** Datasets of a problem file that carry numbers: an unused one has no rows. */
+/** Datasets of a problem file that carry numbers: mxs_problem_gen() writes no X. */
 enum {
   MXSI_FILE_Y,
   MXSI_FILE_A,
@@ -28,6 +28,7 @@ enum {
   MXSI_FILE_VALIDATION_A,
   MXSI_FILE_U,
   MXSI_FILE_V,
+  MXSI_FILE_X,
   MXSI_FILE_SETS
 };
 

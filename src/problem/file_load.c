@@ -184,7 +184,8 @@ mxs_status mxs_problem_load(MPI_Comm comm,
                              &loaded));
   loaded->ensemble = header.ensemble;
   loaded->ensemble_seed = header.seed;
-  loaded->storage = options->storage != MXS_STORAGE_AS_FILE ? options->storage : header.storage;
+  if (header.ensemble == MXS_ENSEMBLE_DENSE)
+    loaded->storage = options->storage != MXS_STORAGE_AS_FILE ? options->storage : header.storage;
   MXS_TRY_GOTO(status, mxs_comm_agree(loaded->comm, attach_generated(loaded, &header)), cleanup);
   MXS_TRY_GOTO(status, load_truth(loaded, path, &header), cleanup);
   MXS_TRY_GOTO(status, read_measurements(loaded, path), cleanup);

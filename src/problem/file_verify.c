@@ -82,6 +82,7 @@ static mxs_status verify_sets(hid_t file,
       [MXSI_FILE_VALIDATION_A] = header->m_validation > 0 && header->ensemble == MXS_ENSEMBLE_DENSE,
       [MXSI_FILE_U] = header->truth == MXS_TRUTH_FACTORS,
       [MXSI_FILE_V] = header->truth == MXS_TRUTH_FACTORS,
+      [MXSI_FILE_X] = header->truth == MXS_TRUTH_MATRIX,
   };
   char *first = NULL;
   mxs_status status = MXS_OK;

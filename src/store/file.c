@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { TEXT_SIZE = 1024, ALIGNMENT = 65536 };
+enum { TEXT_SIZE = 1024, LARGE_OBJECT = 1 << 20, ALIGNMENT = 1 << 16 };
 
 /* Keeps the first text that the walk meets: upward walks start at the innermost error. */
 static herr_t innermost(unsigned depth, const H5E_error2_t *error, void *text) {
@@ -138,7 +138,7 @@ static herr_t creation_properties(hid_t fapl, const mxs_comm *comm) {
   result = result < 0 ? result : H5Pset_coll_metadata_write(fapl, 1);
   result = result < 0 ? result : H5Pset_all_coll_metadata_ops(fapl, 1);
   result = result < 0 ? result : H5Pset_libver_bounds(fapl, H5F_LIBVER_V110, H5F_LIBVER_V110);
-  return result < 0 ? result : H5Pset_alignment(fapl, ALIGNMENT, ALIGNMENT);
+  return result < 0 ? result : H5Pset_alignment(fapl, LARGE_OBJECT, ALIGNMENT);
 }
 
 mxs_status mxs_store_create_all(const mxs_comm *comm, const char *path, hid_t *file) {
