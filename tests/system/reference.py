@@ -138,10 +138,11 @@ def load(path):
 # ---------------------------------------------------------------- metrics
 
 
-def numerical_rank(sigma):
-    """Position of the largest gap among the singular values that count."""
-    kept = sigma[sigma > 1e-3 * sigma[0]]
-    return int(np.argmax(kept[:-1] / kept[1:])) + 1 if len(kept) > 1 else 1
+def gap_rank(sigma, most):
+    """Place i <= most of the largest s_i / s_{i+1}."""
+    kept = sigma[:most + 1]
+    with np.errstate(divide="ignore"):
+        return int(np.argmax(kept[:-1] / kept[1:])) + 1 if len(kept) > 1 else 1
 
 
 def largest_angle(P, Q):
@@ -164,12 +165,11 @@ def metrics(problem, U, V, step, singular_values=None):
     k = U.shape[1]
     X, S = U @ V.T, problem.back_projection()
     dU, dV = problem.gradient(U, V)
-    sigma = np.zeros(max(k, min(X.shape)))
-    sigma[:min(X.shape)] = np.linalg.svd(X, compute_uv=False)
-    p = sigma[:min(k, *X.shape)] / sigma.sum()
+    sigma = np.linalg.svd(X, compute_uv=False)
+    p = sigma[:k] / sigma.sum()
     p = p[p > 0]
     truth = problem.X
-    r = numerical_rank(np.linalg.svd(S, compute_uv=False)) if truth is None else problem.U.shape[1]
+    r = gap_rank(np.linalg.svd(S, compute_uv=False), k) if truth is None else problem.U.shape[1]
     with_r = r if k >= r else None
     row = {
         "loss": problem.loss(U, V),
@@ -185,7 +185,7 @@ def metrics(problem, U, V, step, singular_values=None):
     row["angle_left"], row["angle_right"] = angles(X, truth, with_r)
     row["angle_data_left"], row["angle_data_right"] = angles(X, S, with_r)
     for j in range(singular_values or min(k, 10)):
-        row[f"sigma_{j + 1}"] = sigma[j]
+        row[f"sigma_{j + 1}"] = sigma[j] if j < len(sigma) else np.nan
     return row
 
 

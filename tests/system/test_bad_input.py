@@ -180,7 +180,7 @@ class BadInput(Case):
                 problems.append(f"does not name {missing}")
             return [f"{name}, np {np_}: {'; '.join(problems)}\n{outcome}"] if problems else []
 
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
             found = sum(pool.map(run, [(name, case, np_) for name, case in cases.items() for np_ in (0, 3)]), [])
         after = self.names()
         created = sorted(name for name in after.keys() | before.keys() if after.get(name, 0) != before.get(name, 0))

@@ -88,15 +88,15 @@ class Spelling(Case):
         self.assertEqual((config["k"], config["seed"], config["metrics_every"], config["reduction"]), ("4", "12", "6", "reproducible"))
 
     def test_paths(self):
-        """A path in a settings file is relative to that file; the effective settings have absolute ones; odd names work."""
+        """A relative path starts at the current directory; the effective settings have absolute ones; odd names work."""
         folder = self.dir / "a folder: with #odd 'names', é"
         folder.mkdir()
         (folder / "p 1.h5").write_bytes(self.problem.read_bytes())
         (folder / "run.yaml").write_text('problem: "p 1.h5"\nmax_iterations: 3\n')
-        self.run_ok("solve", folder / "run.yaml", "-o", "run 1", np=0, cwd=self.dir)
-        self.assertIn(str(folder), (self.dir / "run 1" / "config.yaml").read_text())
-        self.run_ok("solve", "run 1/config.yaml", "-o", "again", np=2, cwd=self.dir)
-        self.assert_same_bits(self.dir / "run 1", self.dir / "again")
+        self.run_ok("solve", "run.yaml", "-o", "run 1", np=0, cwd=folder)
+        self.assertIn(str(folder), (folder / "run 1" / "config.yaml").read_text())
+        self.run_ok("solve", folder / "run 1" / "config.yaml", "-o", "again", np=2, cwd=self.dir)
+        self.assert_same_bits(folder / "run 1", self.dir / "again")
 
     def test_locale_does_not_matter(self):
         self.assertEqual(float(self.config("--alpha", "0.125", name="c")["alpha"]), 0.125)
@@ -112,18 +112,19 @@ class Check(Case):
         before = harness.tree(self.dir)
         for np_ in (0, 3):
             out = self.run_ok("check", *options(problem=problem, k=3), np=np_).out
-            for word in ("9", "7", "100", "memory", "disk", "seconds"):
+            for word in ("9", "7", "100", "memory", "disk", "per iteration"):
                 self.assertIn(word, out)
         self.assertEqual(harness.tree(self.dir), before)
 
     def test_files(self):
         folder = self.dir / "folder"
         folder.mkdir()
-        for np_ in (0, 2):
-            out = self.run_ok("check", "--io", folder, np=np_).out
-            self.assertTrue(out)
+        problem = self.gen(n1=9, n2=7, rank=2, measurements=100)
+        for np_, more in ((0, ()), (2, ("--problem", problem))):
+            out = self.run_ok("check", *more, "--io", folder, np=np_).out
+            self.assertRegex(out, "(?m)^io .*verified")
         self.assertEqual(list(folder.iterdir()), [])
-        outcome = self.run_ok("check", "--io", self.dir / "nowhere", np=0, code=None)
+        outcome = self.run_ok("check", "--io", self.dir / "nowhere", np=0, code=66)
         self.assertEqual(len(outcome.errors), 1)
 
     def test_bad_settings(self):

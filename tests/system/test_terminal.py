@@ -10,7 +10,7 @@ from harness import Case, options
 
 
 class Terminal(Case):
-    LENGTH = dict(k=8, max_iterations=2000, tolerance=0, metrics_every=500)
+    LENGTH = dict(k=8, max_iterations=1000, tolerance=0, metrics_every=500)
 
     def setUp(self):
         super().setUp()
@@ -82,7 +82,7 @@ class Terminal(Case):
         """The reader goes away, or was never there: the run goes on, and ends well."""
         reference = self.dir / "reference"
         subprocess.run(self.arguments("reference"), stdout=subprocess.DEVNULL, check=True, timeout=harness.LIMIT, env={**harness.DEFAULTS, **os.environ})
-        for name, np_, ending in (("head", 0, "| head -1"), ("closed", 0, ">&-"), ("both", 0, ">&- 2>&-"), ("head2", 2, "| head -1"), ("full", 0, "> /dev/full")):
+        for name, np_, ending in (("head", 0, "| head -1"), ("closed", 0, ">&-"), ("both", 0, ">&- 2>&-"), ("closed2", 2, ">&-"), ("full", 0, "> /dev/full")):
             script = f'"$@" {ending}; exit ${{PIPESTATUS[0]}}'
             result = subprocess.run(["bash", "-c", script, "bash", *self.arguments(name, np_)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, timeout=harness.LIMIT, env={**harness.DEFAULTS, **os.environ})
