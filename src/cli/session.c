@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 enum { SETTINGS_FILE_LIMIT = 1 << 20 };
 
@@ -73,6 +74,14 @@ static mxs_status flush_output(void) {
   return MXS_OK;
 }
 
+/* A launcher ends all ranks when the first one fails. Rank 0 has the message to print and may not
+ * even have started: the others stay until the launcher tells them by a signal that it has gone, or
+ * some seconds. */
+static void let_rank_0_speak(void) {
+  const struct timespec limit = {.tv_sec = 3};
+  (void)nanosleep(&limit, NULL);
+}
+
 int mxs_cli_end(mxs_cli_session *session, mxs_status status, int code) {
   if (status != MXS_OK)
     mxs_cli_error(session, mxs_last_error());
@@ -94,6 +103,8 @@ int mxs_cli_end(mxs_cli_session *session, mxs_status status, int code) {
   (void)MPI_Initialized(&started);
   if (started)
     (void)MPI_Finalize();
+  else if (status != MXS_OK && session->rank != 0)
+    let_rank_0_speak();
   return status != MXS_OK ? mxs_status_exit_code(status) : code;
 }
 

@@ -52,6 +52,10 @@ static mxs_status merge_pair(const merge *m, const yaml_node_t *key, const yaml_
   if (is_null(value, text))
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s has no value: give one or remove the line",
                     m->path, line_of(key), m->table->options[index].key);
+  if (value->end_mark.line > value->start_mark.line)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%s:%zu: not a setting, but more text for %s of line %zu: keep it to one line",
+                    m->path, line_of(value) + 1, m->table->options[index].key, line_of(value));
   const mxs_status status = mxs_table_set(m->table, m->fields, index, text);
   return status == MXS_ERR_SETTINGS
              ? mxs_fail(status, "%s:%zu: %s", m->path, line_of(value), mxs_last_error())
