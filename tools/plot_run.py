@@ -94,6 +94,12 @@ def summary_line(path):
     return ", ".join(parts)
 
 
+def picture_line(problem, truth):
+    with h5py.File(problem, "r") as f:
+        m = f["y"].shape[0]
+    return f"{truth.size} unknowns from {m} measurements ({m / truth.size:.1%})"
+
+
 def shade_phases(axes, metrics):
     """Background of each stretch of one phase; the set of phases seen."""
     t, phase = metrics["iteration"], metrics.get("phase")
@@ -275,7 +281,8 @@ def main():
     metrics = read_metrics(arguments.run)
     if metrics["iteration"].size == 0:
         fail(f"{arguments.run} holds no metrics rows yet")
-    truth, mean = read_truth(problem_path(arguments.run, arguments.problem))
+    problem = problem_path(arguments.run, arguments.problem)
+    truth, mean = read_truth(problem)
     output = arguments.output
     if output is None:
         output = (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "run.png"
@@ -294,7 +301,10 @@ def main():
         band = 0.3 / figure.get_figheight()
         figure.get_layout_engine().set(rect=(0, band, 1, 1 - band))
         figure.legend(handles=handles, loc="lower center", ncol=3, handlelength=3.0, borderaxespad=0.2)
-    title = arguments.title or ": ".join(t for t in (arguments.run.resolve().name, summary_line(arguments.run)) if t)
+    name = arguments.run.resolve().name
+    if arguments.picture:
+        name = picture_line(problem, truth)
+    title = arguments.title or ": ".join(t for t in (name, summary_line(arguments.run)) if t)
     figure.suptitle(title, fontsize=11)
     figure.savefig(output, dpi=arguments.dpi)
     print(f"written {output}")
