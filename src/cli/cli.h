@@ -80,8 +80,9 @@ extern const char mxs_cli_exit_codes[];
 /** Rank as the launcher's environment has it, before MPI_Init; 0 without a launcher. Local. */
 mxs_cli_session mxs_cli_session_early(void);
 
-/** Start MPI and HDF5; call it once arguments are valid. Collective. */
-MXS_CHECKED mxs_status mxs_cli_begin(mxs_cli_session *session);
+/** Start MPI and HDF5; call it once arguments are valid. Signals end a command again that does not
+ * obey them. Collective. */
+MXS_CHECKED mxs_status mxs_cli_begin(mxs_cli_session *session, int obeys_signals);
 
 /** Report `status` if it is an error, end MPI if it was started, and return the exit code: that of
  * the status, else `code`. Collective once MPI was started; then all ranks give the same status and

@@ -169,7 +169,7 @@ int mxs_cli_export(mxs_cli_session *session, int argc, char **argv) {
   if (status == MXS_OK)
     status = parse(&args, &fields);
   if (status == MXS_OK)
-    status = mxs_cli_begin(session);
+    status = mxs_cli_begin(session, 0);
   if (status == MXS_OK)
     status = mxs_cli_alone(session, export_answer, &fields);
   mxs_table_clear(&table, &fields);

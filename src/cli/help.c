@@ -2,13 +2,13 @@
 
 const char mxs_cli_exit_codes[] =
     "Exit codes:\n"
-    "  0   finished, or nothing to do\n"
-    "  64  wrong usage                      73  cannot create the output\n"
-    "  65  bad data                         74  input or output failed\n"
-    "  66  input missing                    75  stopped early, checkpoint written: run the\n"
-    "  69  ranks disagree                       same line again to go on\n"
-    "  70  internal error                   76  diverged or not finite\n"
-    "  78  bad settings                     77  permission denied, or directory in use\n";
+    "  0   finished, or nothing to do    73  cannot create the output\n"
+    "  64  wrong usage                   74  input or output failed\n"
+    "  65  bad data                      75  stopped early with a checkpoint: run the same\n"
+    "  66  input missing                     line again to go on\n"
+    "  69  ranks disagree                76  diverged or not finite\n"
+    "  70  internal error                77  permission denied, or directory in use\n"
+    "                                    78  bad settings\n";
 
 int mxs_cli_help(const mxs_cli_session *session,
                  const char *before,

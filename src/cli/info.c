@@ -221,7 +221,7 @@ int mxs_cli_info(mxs_cli_session *session, int argc, char **argv) {
   if (status == MXS_OK && args.operands == 0)
     status = mxs_fail(MXS_ERR_USAGE, "info needs a problem file, checkpoint or run directory");
   if (status == MXS_OK)
-    status = mxs_cli_begin(session);
+    status = mxs_cli_begin(session, 0);
   char path[4096];
   if (status == MXS_OK && snprintf(path, sizeof path, "%s", args.operand[0]) < (int)sizeof path)
     status = mxs_cli_alone(session, inform, path);

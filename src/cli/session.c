@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <hdf5.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,17 @@ mxs_cli_session mxs_cli_session_early(void) {
   return (mxs_cli_session){.rank = launcher_rank()};
 }
 
-mxs_status mxs_cli_begin(mxs_cli_session *session) {
+static void default_signals(void) {
+  static const int caught[] = {SIGUSR1, SIGUSR2, SIGTERM};
+  for (size_t i = 0; i < sizeof caught / sizeof caught[0]; i++) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    (void)sigaction(caught[i], &action, NULL); /* cannot fail for these */
+  }
+}
+
+mxs_status mxs_cli_begin(mxs_cli_session *session, int obeys_signals) {
+  if (!obeys_signals)
+    default_signals();
   int provided = 0;
   (void)MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED,
                         &provided); /* errors end the program there */

@@ -68,7 +68,7 @@ int mxs_cli_solve(mxs_cli_session *session, int argc, char **argv) {
   if (status == MXS_OK)
     status = mxs_cli_precheck(&table, &args, 0, &fields);
   if (status == MXS_OK)
-    status = mxs_cli_begin(session);
+    status = mxs_cli_begin(session, 1);
   if (status == MXS_OK)
     status = solve(session, &table, &args, &fields, &code);
   mxs_table_clear(&table, &fields);
