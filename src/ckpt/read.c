@@ -149,40 +149,45 @@ static mxs_status share_text(const mxs_comm *comm, char **text) {
   return status;
 }
 
+/* Contents of the arrays and the metrics to all. Collective. */
+static void share_contents(const mxs_comm *comm, const mxs_ckpt *ckpt) {
+  const mxs_history *history = &ckpt->history;
+  for (int64_t i = 0; i < ckpt->count; i++)
+    mxs_comm_bcast(comm, ckpt->arrays[i].data,
+                   ckpt->arrays[i].rows * ckpt->arrays[i].cols * (int64_t)sizeof(double), 0);
+  mxs_comm_bcast(comm, history->values, history->rows * history->columns * (int64_t)sizeof(double),
+                 0);
+}
+
 /* What rank 0 has read to all; `*ckpt` is NULL on the others. Collective. */
 static mxs_status share(const mxs_comm *comm, mxs_ckpt **ckpt) {
-  char *path = NULL;
-  char *manifest = NULL;
-  char *config = NULL;
+  mxs_ckpt *shared = *ckpt;
+  const int is_root = shared != NULL;
+  char *path = is_root ? shared->path : NULL;
+  char *manifest = is_root ? shared->manifest : NULL;
+  char *config = is_root ? shared->config : NULL;
   mxs_status status = MXS_OK;
-  if (comm->rank == 0) {
-    path = (*ckpt)->path;
-    manifest = (*ckpt)->manifest;
-    config = (*ckpt)->config;
-  }
   MXS_TRY_GOTO(status, share_text(comm, &path), cleanup);
   MXS_TRY_GOTO(status, share_text(comm, &manifest), cleanup);
   MXS_TRY_GOTO(status, share_text(comm, &config), cleanup);
-  if (comm->rank != 0)
-    status = mxsi_ckpt_create(path, manifest, ckpt);
-  MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
-  mxs_ckpt *shared = *ckpt;
+  if (!is_root)
+    status = mxsi_ckpt_create(path, manifest, &shared);
+  status = mxs_comm_agree(comm, status);
+  if (status != MXS_OK || shared == NULL)
+    goto cleanup;
   shared->config = config;
   config = NULL;
   mxs_comm_bcast(comm, &shared->info, (int64_t)sizeof shared->info, 0);
-  for (int64_t i = 0; i < shared->count; i++)
-    mxs_comm_bcast(comm, shared->arrays[i].data,
-                   shared->arrays[i].rows * shared->arrays[i].cols * (int64_t)sizeof(double), 0);
-  mxs_comm_bcast(comm, shared->history.values,
-                 shared->history.rows * shared->history.columns * (int64_t)sizeof(double), 0);
+  share_contents(comm, shared);
 cleanup:
-  if (comm->rank != 0) {
+  if (!is_root) {
     mxs_release(&path);
     mxs_release(&manifest);
     mxs_release(&config);
   }
   if (status != MXS_OK)
-    mxs_ckpt_destroy(ckpt);
+    mxs_ckpt_destroy(&shared);
+  *ckpt = shared;
   return status;
 }
 

@@ -14,8 +14,8 @@ static int describe_type(hid_t type, mxs_store_set *set) {
   const size_t bits = base < 0 ? 0 : H5Tget_precision(base);
   set->is_integer = kind == H5T_INTEGER;
   set->bits = (int)bits;
-  const char letter = kind == H5T_FLOAT ? 'f' : H5Tget_sign(base) == H5T_SGN_NONE ? 'u' : 'i';
-  (void)snprintf(set->type_name, sizeof set->type_name, "%c%u", letter, (unsigned)(bits & 0xfffU));
+  const char *letter = kind == H5T_FLOAT ? "f" : H5Tget_sign(base) == H5T_SGN_NONE ? "u" : "i";
+  (void)snprintf(set->type_name, sizeof set->type_name, "%s%u", letter, (unsigned)(bits & 0xfffU));
   (void)mxs_store_close(&base);
   return kind == H5T_FLOAT || kind == H5T_INTEGER;
 }
@@ -150,7 +150,7 @@ static herr_t move_pieces(const transfer *t) {
     for (int d = 0; d < t->ndims; d++) {
       const int64_t left = t->count[d] - at[d];
       extent[d] = (hsize_t)(left < piece[d] ? left : piece[d]);
-      start[d] = (hsize_t)(t->first[d] + at[d]);
+      start[d] = (hsize_t)t->first[d] + (hsize_t)at[d];
       bytes *= (size_t)extent[d];
     }
     if (move_piece(t, start, extent, offset) < 0)

@@ -30,8 +30,8 @@ mxs_status mxs_store_fail(mxs_status status, const char *path, const char *forma
   va_end(args);
   (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, innermost, detail);
   (void)H5Eclear2(H5E_DEFAULT);
-  for (char *at = detail; *at != '\0'; at++)
-    *at = *at == '\n' ? ' ' : *at;
+  for (char *at = strchr(detail, '\n'); at != NULL; at = strchr(at, '\n'))
+    *at = ' ';
   return detail[0] == '\0' ? mxs_fail(status, "%s: %s", path, text)
                            : mxs_fail(status, "%s: %s (HDF5: %s)", path, text, detail);
 }

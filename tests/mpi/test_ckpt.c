@@ -21,6 +21,12 @@ static const char *const array_names[ARRAYS] = {"factors/U",   "factors/V",   "s
                                                 "state/empty", "state/large", "state/one"};
 static const int64_t shapes[ARRAYS][2] = {{13, 3}, {2, 3}, {5, 1}, {0, 4}, {5000, 40}, {1, 1}};
 
+/* HDF5 1.10 loses object headers of damaged files, which it takes from its free lists. */
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) {
+  return "leak:H5FL_reg_malloc";
+}
+
 /* A state that is a function of a number, and room for reading one. */
 typedef struct state {
   mxs_array arrays[ARRAYS];
@@ -50,7 +56,7 @@ static void state_make(state *s, int64_t seed, int64_t rows) {
         .name = array_names[i], .is_integer = i == 2, .rows = shapes[i][0], .cols = shapes[i][1]};
     assert_int_equal(mxs_alloc(entries, sizeof(double), &array->data), MXS_OK);
     for (int64_t j = 0; j < entries; j++) {
-      const uint64_t word = mix((uint64_t)(seed * 1000003 + i * 10007 + j));
+      const uint64_t word = mix((uint64_t)(seed * 1000003 + j) + (uint64_t)i * 10007);
       const double real = (double)(int64_t)word * 0x1p-40;
       memcpy((char *)array->data + j * 8,
              array->is_integer ? (const void *)&word : (const void *)&real, 8);
@@ -254,7 +260,7 @@ static void test_damage(void **unused) {
   for (int i = 0; i < count; i++) {
     mxs_ckpt *ckpt = NULL;
     char *note = NULL;
-    if (comm->rank == 0) {
+    if (good != NULL && bad != NULL) {
       memcpy(bad, good, (size_t)bytes);
       spill(path, bad, damage(bad, bytes, i));
     }

@@ -271,7 +271,7 @@ static void write_user(const char *path, const user_file *u) {
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     const hsize_t entries = u->dims_A == 3 ? u->shape_A[0] * u->shape_A[1] * u->shape_A[2] : 0;
     if (u->dims_A > 0)
-      put(file, "A", u->type_A, u->dims_A, u->shape_A, entries == M * N1 * N2 ? A : NULL);
+      put(file, "A", u->type_A, u->dims_A, u->shape_A, entries == (hsize_t)M * N1 * N2 ? A : NULL);
     if (u->m > 0)
       put(file, "y", H5T_IEEE_F64BE, 1, &u->m, y);
     if (u->validation > 0) {
@@ -412,9 +412,9 @@ static void test_pieces(void **unused) {
   const int64_t count[3] = {100, 20, 30};
   mxs_store_pieces(3, count, 8, INT64_C(1) << 20, piece);
   assert_true(piece[0] == 100 && piece[1] == 20 && piece[2] == 30);
-  mxs_store_pieces(3, count, 8, 10 * 20 * 30 * 8, piece);
+  mxs_store_pieces(3, count, 8, INT64_C(48000), piece);
   assert_true(piece[0] == 10 && piece[1] == 20 && piece[2] == 30);
-  mxs_store_pieces(3, count, 8, 7 * 30 * 8 + 5, piece);
+  mxs_store_pieces(3, count, 8, INT64_C(1685), piece);
   assert_true(piece[0] == 1 && piece[1] == 7 && piece[2] == 30);
   mxs_store_pieces(3, count, 8, 100, piece);
   assert_true(piece[0] == 1 && piece[1] == 1 && piece[2] == 12);
