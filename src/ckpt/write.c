@@ -209,7 +209,9 @@ static mxs_status move(const char *from, const char *to) {
 
 /* Where there are no hard links: between the two renames, the one before is the newest. */
 static mxs_status replace_by_renames(const snapshot *s) {
-  MXS_TRY(move(s->current, s->previous));
+  if (rename(s->current, s->previous) != 0 && errno != ENOENT)
+    return mxs_fail(MXS_ERR_IO, "%s: cannot rename to %s: %s", s->current, s->previous,
+                    strerror(errno));
   return move(s->temporary, s->current);
 }
 
@@ -222,8 +224,6 @@ static mxs_status publish(const snapshot *s) {
   if (link(s->current, s->old) == 0) {
     MXS_TRY(move(s->temporary, s->current));
     MXS_TRY(move(s->old, s->previous));
-  } else if (errno == ENOENT) {
-    MXS_TRY(move(s->temporary, s->current));
   } else {
     MXS_TRY(replace_by_renames(s));
   }

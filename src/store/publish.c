@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -27,8 +28,12 @@ mxs_status mxs_store_reserve(const char *path) {
   return mxs_fail(MXS_ERR_CREATE, "%s: cannot create: %s", path, strerror(error));
 }
 
-/* What a file system without fallocate() says of its free space; quotas it does not tell. */
+/* What can be known of the room where there is no fallocate(): all but quotas. */
 static int free_space_error(int fd, int64_t bytes) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      (uint64_t)bytes > limit.rlim_cur)
+    return EFBIG;
   struct statvfs disk;
   struct stat file;
   if (fstatvfs(fd, &disk) != 0 || fstat(fd, &file) != 0 || disk.f_blocks == 0)
