@@ -59,40 +59,47 @@ class Resume(Case):
 
 
 class Divergence(Case):
-    def test_step_too_large(self):
-        plan = ref.plant(11, 9, 2, 301, seed=1)
-        problem = harness.write_problem(self.dir / "p.h5", plan)
+    def setUp(self):
+        super().setUp()
+        self.plan = ref.plant(11, 9, 2, 301, seed=1)
+        self.problem = harness.write_problem(self.dir / "p.h5", self.plan)
+
+    def diverge(self, name, np_, step, **settings):
+        run = self.solve(self.problem, name, np=np_, code=76, k=4, alpha=0.1, step=step, tolerance=0, **settings)
+        summary = harness.summary(run)
+        self.assertEqual(summary["reason"], "diverged")
+        self.assertRegex(self.outcome.out + self.outcome.err, rf"\b{summary['iterations']}\b")
+        self.assertEqual(len(self.outcome.errors), 1, str(self.outcome))
+        return run, summary["iterations"]
+
+    def test_step_far_too_large(self):
+        stopped = [self.diverge(f"np{np_}", np_, 1e3, checkpoint_every=1)[1] for np_ in (1, 3)]
+        self.assertEqual(*stopped)
+        self.assertLessEqual(stopped[0], 5)
+
+    def test_last_good_checkpoint_is_kept(self):
+        """Some updates go well, with a checkpoint at each; the reference from the last one is lost as well."""
         stopped = []
         for np_ in (1, 3):
-            settings = dict(k=4, alpha=0.1, step=1e3, checkpoint_every=1, tolerance=0)
-            run = self.solve(problem, f"np{np_}", np=np_, code=76, **settings)
-            summary = harness.summary(run)
-            self.assertEqual(summary["reason"], "diverged")
-            self.assertIn(str(summary["iterations"]), self.outcome.out + self.outcome.err)
-            stopped.append(summary["iterations"])
-            # The reference, from the checkpoint that was kept, is lost within a few steps as well.
+            run, iteration = self.diverge(f"np{np_}", np_, 4.0, checkpoint_every=1)
+            stopped.append(iteration)
             U, V = harness.factors(run)
             self.assertTrue(np.isfinite(U).all() and np.isfinite(V).all())
+            kept = harness.attributes(run)["iteration"]
+            self.assertTrue(0 < kept < iteration, (kept, iteration))
             with np.errstate(all="ignore"):
-                loss = self.ten_steps(plan, U, V)
-            self.assertFalse(loss < 1e30 * np.mean(plan.y**2))
+                for _ in range(iteration - kept + 3):
+                    dU, dV = self.plan.gradient(U, V)
+                    U, V = U - 4.0 * dU, V - 4.0 * dV
+                self.assertFalse(self.plan.loss(U, V) < 1e6 * np.mean(self.plan.y**2))
             self.run_ok("info", run, np=0)
+            self.assertEqual(self.diverge(f"np{np_}", 2, 4.0, checkpoint_every=1)[1], iteration)
         self.assertEqual(*stopped)
 
-    @staticmethod
-    def ten_steps(plan, U, V):
-        for _ in range(10):
-            dU, dV = plan.gradient(U, V)
-            U, V = U - 1e3 * dU, V - 1e3 * dV
-        return plan.loss(U, V)
-
-    def test_divergence_keeps_the_checkpoint_of_a_good_run(self):
-        """Exit 76 writes no checkpoint: the run stays where the last good one was."""
-        plan = ref.plant(11, 9, 2, 301, seed=1)
-        problem = harness.write_problem(self.dir / "p.h5", plan)
-        run = self.solve(problem, k=4, alpha=0.1, step=1e3, max_iterations=1, tolerance=0)
+    def test_writes_no_checkpoint(self):
+        run = self.solve(self.problem, k=4, alpha=0.1, step=4.0, max_iterations=2, tolerance=0)
         before = (run / "checkpoint.h5").read_bytes()
-        self.solve(problem, np=2, k=4, alpha=0.1, step=1e3, max_iterations=100, tolerance=0, checkpoint_every="1h", code=76)
+        self.diverge("run", 2, 4.0, checkpoint_every="1h")
         self.assertEqual((run / "checkpoint.h5").read_bytes(), before)
 
 
