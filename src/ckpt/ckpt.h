@@ -1,11 +1,13 @@
 /** @file
  *  Verified checkpoints in parallel HDF5: a directory always holds at least one that reads back
- * with its digests. Room `ckpt`.
+ *  with its digests. Room `ckpt`.
  *
  *  Files: DIR/checkpoint.h5 and the one before, DIR/checkpoint.prev.h5. Contents: every array under
- * its own name (factors/U, factors/V, state/...), metrics/<column>, config (text), and root
- * attributes format = "mxsense-checkpoint", format_version, creator, iteration, finished, reason,
- * problem_digest, config_digest, and a digest of each dataset. */
+ *  its own name (factors/U, factors/V, state/...), metrics/<column>, config (text), manifest (text:
+ *  name, type, shape and digest of each dataset), and root attributes format
+ *  = "mxsense-checkpoint", format_version, creator, iteration, finished, reason, problem_digest,
+ *  config_digest, and digest, which seals attributes, config and manifest. Each dataset has its
+ *  XXH3-128 as attribute `xxh3_128`. */
 #ifndef MXS_CKPT_CKPT_H
 #define MXS_CKPT_CKPT_H
 
