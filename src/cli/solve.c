@@ -49,7 +49,7 @@ static mxs_status solve(mxs_cli_session *session,
   if (*code == 76)
     mxs_cli_error(
         session,
-        "the solve diverged: try a smaller step or alpha; the last good checkpoint is kept");
+        "the solve diverged: try a smaller step or alpha; see log.txt in the run directory");
   return MXS_OK;
 }
 
