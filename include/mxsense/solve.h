@@ -76,9 +76,9 @@ typedef struct mxs_hooks {
   mxs_status (*row)(void *ctx, const double *row);
   /** Every iteration, after the pass: for progress. Logically collective. */
   void (*progress)(void *ctx, int64_t iteration, double loss, double relative_residual);
-  /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Collective.
-   */
-  mxs_status (*checkpoint)(void *ctx, int64_t iteration);
+  /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Called when a
+   * hook asked for it, and at every end but divergence; `reason` tells which. Collective. */
+  mxs_status (*checkpoint)(void *ctx, int64_t iteration, mxs_reason reason);
 } mxs_hooks;
 
 /** Outcome of a solve. */

@@ -55,7 +55,6 @@ static int on_poll(void *ctx, int64_t iteration) {
   }
   if (run->root && is_checkpoint_due(run, iteration, now))
     request |= MXS_REQUEST_CHECKPOINT;
-  run->request = request;
   return request;
 }
 
@@ -77,7 +76,7 @@ static void on_progress(void *ctx, int64_t iteration, double loss, double relati
   mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);
 }
 
-mxs_status mxsi_run_save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
+static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   mxs_ckpt_info info = {
       .iteration = iteration, .finished = reason > 0, .problem_digest = run->info.digest};
   mxs_array *arrays = NULL;
@@ -91,29 +90,18 @@ mxs_status mxsi_run_save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
                                            &run->history, run->config);
   run->saved_at = mxsi_clock();
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
-  run->saved_reason = status == MXS_OK ? reason : MXS_REASON_RUNNING;
   if (status == MXS_OK)
     mxsi_log_event(&run->log, "checkpoint", iteration,
                    json_pack("{s:f}", "seconds", run->saved_at - began));
   return status;
 }
 
-/* Whether this is the last checkpoint, and why: what the solver goes by. Collective. */
-static mxs_reason find_reason(const mxsi_run *run, int64_t iteration) {
-  const mxs_settings *settings = &run->settings;
-  const int64_t stop = mxs_comm_max(run->comm, run->request & MXS_REQUEST_STOP);
-  if (settings->tolerance > 0 && run->progress.relative_residual <= settings->tolerance)
-    return MXS_REASON_TOLERANCE;
-  if (iteration >= settings->max_iterations)
-    return MXS_REASON_TARGET;
-  return stop != 0 ? MXS_REASON_STOPPED : MXS_REASON_RUNNING;
-}
-
-static mxs_status on_checkpoint(void *ctx, int64_t iteration) {
+/* In the middle of a run a checkpoint may fail now and then; at its end it may not. */
+static mxs_status on_checkpoint(void *ctx, int64_t iteration, mxs_reason reason) {
   mxsi_run *run = ctx;
-  const mxs_status status = mxsi_run_save(run, iteration, find_reason(run, iteration));
-  if (status == MXS_OK)
-    return MXS_OK;
+  const mxs_status status = save(run, iteration, reason);
+  if (status == MXS_OK || reason != MXS_REASON_RUNNING)
+    return status;
   if (run->failures >= FAILURES_TO_END)
     return mxs_fail(MXS_ERR_IO, "%d checkpoints in a row failed, the last with: %s", run->failures,
                     mxs_last_error());

@@ -90,24 +90,11 @@ static mxsi_timings gather_timings(const mxsi_run *run, const mxs_result *result
                           .compute = mxs_comm_spread(run->comm, result->compute_s),
                           .reduce = mxs_comm_spread(run->comm, result->reduce_s),
                           .metrics = mxs_comm_spread(run->comm, result->metrics_s),
-                          .checkpoint =
-                              mxs_comm_spread(run->comm, result->checkpoint_s + run->final_s),
+                          .checkpoint = mxs_comm_spread(run->comm, result->checkpoint_s),
                           .wall = mxsi_clock() - run->began_at};
   if (run->progress.first >= 0)
     timings.passes = run->progress.iteration - run->progress.first + 1;
   return timings;
-}
-
-/* The final checkpoint, where the last one of the iterations is not it already; a diverged run
- * keeps the last good one. */
-static mxs_status save_end(mxsi_run *run, const mxs_result *result) {
-  const double began = mxsi_clock();
-  if (result->reason == MXS_REASON_DIVERGED ||
-      (run->saved_reason == result->reason && run->saved_iteration == result->iterations))
-    return MXS_OK;
-  const mxs_status status = mxsi_run_save(run, result->iterations, result->reason);
-  run->final_s = mxsi_clock() - began;
-  return status;
 }
 
 /* Rank 0: the summary comes last but for the log, so that a run with one is complete. */
@@ -136,7 +123,7 @@ static void end_badly(mxsi_run *run) {
                              .seconds = NAN};
   const mxsi_timings timings = gather_timings(run, &result);
   if (run->root && write_end(run, "error", &result, &timings) != MXS_OK)
-    mxsi_log_line(&run->log, MXSI_BOTH, "summary.json could not be written");
+    mxsi_log_warn(&run->log, "%s", mxs_last_error());
 }
 
 /* A signal that another rank caught, told once by rank 0. */
@@ -150,14 +137,10 @@ static void tell_of_other_ranks(mxsi_run *run, const mxs_result *result) {
 static mxs_status finish(mxsi_run *run, const mxs_result *result, int *exit_code) {
   mxsi_progress_end(&run->progress);
   tell_of_other_ranks(run, result);
-  mxs_status status = save_end(run, result);
-  if (status == MXS_OK) {
-    if (run->trouble != MXS_OK)
-      (void)mxs_fail(run->trouble, "%s", run->trouble_text);
-    status = mxs_comm_agree(run->comm, run->trouble);
-  }
-  if (status != MXS_OK)
-    return status;
+  if (run->trouble != MXS_OK)
+    (void)mxs_fail(run->trouble, "%s", run->trouble_text);
+  MXS_TRY(mxs_comm_agree(run->comm, run->trouble));
+  mxs_status status = MXS_OK;
   const mxsi_timings timings = gather_timings(run, result);
   run->ended = 1;
   if (run->root)

@@ -203,10 +203,8 @@ typedef struct mxsi_run {
   mxs_status
       trouble; /**< of this rank in a place that cannot return it; ends the run at the next poll */
   char trouble_text[1024];
-  int request; /**< what the last poll asked for */
   int64_t saved_iteration;
-  mxs_reason saved_reason; /**< RUNNING: in the middle, or the last checkpoint failed */
-  double saved_at, stop_looked_at, began_at, load_s, final_s;
+  double saved_at, stop_looked_at, began_at, load_s;
   int stop_file, signal_told;
 } mxsi_run;
 
@@ -226,8 +224,5 @@ void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings
 
 /** Callbacks of the solver. */
 mxs_hooks mxsi_run_hooks(mxsi_run *run);
-
-/** Write a checkpoint. Collective. */
-MXS_CHECKED mxs_status mxsi_run_save(mxsi_run *run, int64_t iteration, mxs_reason reason);
 
 #endif

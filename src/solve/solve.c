@@ -357,7 +357,7 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
     hooks->progress(hooks->ctx, t, at.loss, result->relative_residual);
   if (hooks->checkpoint != NULL && (ends || at.checkpoint > 0)) {
     const double begin = MPI_Wtime();
-    MXS_TRY(hooks->checkpoint(hooks->ctx, t));
+    MXS_TRY(hooks->checkpoint(hooks->ctx, t, result->reason));
     s->checkpoint_s += MPI_Wtime() - begin;
   }
   if (ends)
