@@ -1,6 +1,7 @@
 #include "run/run_impl.h"
 #include "store/store.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Shape of factors/U or factors/V against what the problem needs. */
@@ -28,6 +29,10 @@ static mxs_status read_factor(hid_t file,
   mxs_status status = check_shape(&set, rows, k, rows_name);
   if (status == MXS_OK)
     status = mxs_store_read_all(&set, H5T_NATIVE_DOUBLE, out);
+  for (int64_t i = 0; status == MXS_OK && i < rows * k; i++)
+    if (!isfinite(out[i]))
+      status = mxs_fail(MXS_ERR_DATA, "%s: %s[%lld, %lld] is %g: it must be finite", path, name,
+                        (long long)(i / k), (long long)(i % k), out[i]);
   mxs_store_set_close(&set);
   return status;
 }
