@@ -64,7 +64,7 @@ FILES = {
     "flat A without its shape": (swap("A", lambda A: A.reshape(M, -1)), "n1"),
     "y shorter than A": (swap("y", lambda y: y[:-1]), "300 301"),
     "y longer than A": (swap("y", lambda y: np.append(y, 0)), "302 301"),
-    "y of two dimensions": (swap("y", lambda y: y[:, None]), "y"),
+    "y of two columns": (swap("y", lambda y: np.stack([y, y], axis=1)), "y"),
     "y of text": (swap("y", lambda y: y.astype("S20")), "y"),
     "A of text": (swap("A", lambda A: A.astype("S8")), "A"),
     "A complex": (swap("A", lambda A: A.astype("c16")), "A"),
@@ -89,7 +89,7 @@ FILES = {
     "recipe with another m": (recipe(m=M + 1), "302 301"),
     "n1 of zero": (recipe(n1=0), "n1"),
     "n1 negative": (recipe(n1=-3), "n1"),
-    "n1 n2 overflows": (recipe(n1=2**33, n2=2**33), "n1"),
+    "n1 n2 overflows": (recipe(n1=2**33, n2=2**33), "8589934592"),
 }
 
 # Settings of a solve with a good file: one that is wrong, its exit codes, and words of the message.
@@ -269,7 +269,7 @@ class BadInput(Case):
             "parent missing": ([*solve, "no/where"], 73, "no/where"),
             "a file": ([*solve, "good.h5"], 73, "good.h5"),
             "no run": ([*solve, "full"], 73, "full"),
-            "gen, parent missing": ([*gen, "no/where.h5"], 73, "no/where.h5"),
+            "gen, parent missing": ([*gen, "no/where.h5"], 73, "/no:"),
             "gen, a directory": ([*gen, "folder"], 73, "folder"),
         })
 
@@ -286,13 +286,15 @@ class BadInput(Case):
             self.skipTest("the build folder is not open to other users")
         closed, secret = self.dir / "closed", self.dir / "secret.h5"
         closed.mkdir(mode=0o755)
+        (self.dir / "open").mkdir()
+        os.chmod(self.dir / "open", 0o777)
         shutil.copy(self.good, secret)
         os.chmod(secret, 0o600)
         self.expect({
             "no new directory": (["solve", *options(problem=self.good, k=2), "-o", "closed/run"], 77, "closed/run", extra),
-            "no new file": (["gen", *options(n1=5, n2=5, rank=1, measurements=30, ensemble="rademacher"), "-o", "closed/new.h5"], 77, "closed/new.h5",
+            "no new file": (["gen", *options(n1=5, n2=5, rank=1, measurements=30, ensemble="rademacher"), "-o", "closed/new.h5"], 77, "/closed:",
                             extra),
-            "not readable": (["solve", *options(problem=secret, k=2), "-o", "run"], 77, "secret.h5", extra),
+            "not readable": (["solve", *options(problem=secret, k=2), "-o", "open/run"], 77, "secret.h5", extra),
             "empty directory": (["solve", *options(problem=self.good, k=2), "-o", "closed"], 77, "closed", extra),
         })
 
