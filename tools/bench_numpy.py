@@ -133,7 +133,7 @@ def main():
           f"numpy holds {A.nbytes / 1e9:.3g} GB of {A.dtype}")
     print(f"{machine.get('cpu', '')}; program: {arguments.ranks} rank{'s' if arguments.ranks > 1 else ''}, "
           f"{iterations} iterations a repeat; {arguments.repeats} repeats by turns")
-    print(f"{'milliseconds':30s} {'median':>9s} {'min':>9s} {'max':>9s} {'G entries/s':>12s}")
+    print(f"{'milliseconds':30s} {'median':>9s} {'min':>9s} {'max':>9s} {'G mul-add/s':>12s}")
     for name, times, visits in (("numpy A x", forward, 1), ("numpy A^T r", adjoint, 1),
                                 ("numpy, both", both, 2), ("mxsense, a whole iteration", step, 2)):
         median = float(np.median(times))

@@ -5,6 +5,7 @@
     tools/plot_run.py DIR -o figure.pdf       # or .svg, .png
     tools/plot_run.py DIR --picture           # original, recovered and error as pictures; loss, error, spectrum
 
+The iteration axis is logarithmic where the first two phases end in the first tenth of the run.
 Reads DIR/metrics.csv, or the history in a checkpoint (DIR/checkpoint.h5, or such a file given instead of DIR).
 Works without a display."""
 
@@ -100,6 +101,12 @@ def picture_line(problem, truth):
     return f"{truth.size} unknowns from {m} measurements ({m / truth.size:.1%})"
 
 
+def early_phases(metrics):
+    """Are alignment and saddle avoidance over in the first tenth of the run? Then iterations go on a log scale."""
+    t, phase = metrics["iteration"], metrics.get("phase")
+    return phase is not None and (phase == 3).any() and 0 < t[np.argmax(phase == 3)] < 0.1 * t[-1]
+
+
 def shade_phases(axes, metrics):
     """Background of each stretch of one phase; the set of phases seen."""
     t, phase = metrics["iteration"], metrics.get("phase")
@@ -137,8 +144,12 @@ def finish(axes, metrics, title, ylabel, drawn, log=True):
     elif log:
         axes.set_yscale("log")
     axes.grid(True, which="major", color="0.85", lw=0.6)
-    if len(metrics["iteration"]) > 1:
-        axes.set_xlim(metrics["iteration"][0], metrics["iteration"][-1])
+    t = metrics["iteration"]
+    if len(t) > 1 and early_phases(metrics):
+        axes.set_xscale("log")
+        axes.set_xlim(t[t > 0][0], t[-1])
+    elif len(t) > 1:
+        axes.set_xlim(t[0], t[-1])
     return shade_phases(axes, metrics)
 
 
