@@ -93,7 +93,7 @@ static mxs_status solve(sketch *s, mxs_result *result) {
                                  .measurements = measurements,
                                  .truth_U = mxs_cview(s->u, N1, 1),
                                  .truth_V = mxs_cview(s->v, N2, 1)};
-  const mxs_problem_options options = {.k = 3};
+  const mxs_problem_options options = {.k = 1};
   mxs_solve_options how = mxs_solve_defaults();
   how.tolerance = 1e-9;
   mxs_problem *problem = NULL;

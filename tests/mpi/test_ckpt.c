@@ -48,6 +48,7 @@ static void state_make(state *s, int64_t seed, int64_t rows) {
   s->info = (mxs_ckpt_info){
       .iteration = seed, .finished = seed % 2 == 0, .problem_digest = mix((uint64_t)seed)};
   (void)snprintf(s->info.reason, sizeof s->info.reason, "stopped");
+  (void)snprintf(s->info.blas_kernel, sizeof s->info.blas_kernel, "Haswell");
   (void)snprintf(s->config, sizeof s->config, "k: %lld\nseed: 0\n", (long long)seed);
   for (int i = 0; i < ARRAYS; i++) {
     mxs_array *array = &s->arrays[i];
@@ -87,7 +88,8 @@ static int is_state(const mxs_ckpt *ckpt, const state *s) {
       mxs_ckpt_arrays(ckpt, &arrays) == ARRAYS && strcmp(mxs_ckpt_config(ckpt), s->config) == 0;
   same = same && info->iteration == s->info.iteration && info->finished == s->info.finished &&
          info->problem_digest == s->info.problem_digest &&
-         strcmp(info->reason, s->info.reason) == 0;
+         strcmp(info->reason, s->info.reason) == 0 &&
+         strcmp(info->blas_kernel, s->info.blas_kernel) == 0;
   for (int i = 0; i < ARRAYS && same; i++) {
     const mxs_array *mine = &s->arrays[i];
     same = strcmp(arrays[i].name, mine->name) == 0 && arrays[i].rows == mine->rows &&
