@@ -33,9 +33,9 @@ mxs_status mxsi_ckpt_seal(const mxs_ckpt_info *info,
                           const char *manifest,
                           char seal[MXS_STORE_DIGEST_TEXT]) {
   char *text = NULL;
-  MXS_TRY(mxs_store_text(&text, "%d %" PRId64 " %d %s %" PRIu64 "\n%s\n%s",
+  MXS_TRY(mxs_store_text(&text, "%d %" PRId64 " %d %s %s %" PRIu64 "\n%s\n%s",
                          MXSI_CKPT_FORMAT_VERSION, info->iteration, info->finished, info->reason,
-                         info->problem_digest, config, manifest));
+                         info->blas_kernel, info->problem_digest, config, manifest));
   mxs_store_digest(text, (int64_t)strlen(text), seal);
   mxs_release(&text);
   return MXS_OK;

@@ -5,9 +5,9 @@
  *  Files: DIR/checkpoint.h5 and the one before, DIR/checkpoint.prev.h5. Contents: every array under
  *  its own name (factors/U, factors/V, state/...), metrics/<column>, config (text), manifest (text:
  *  name, type, shape and digest of each dataset), and root attributes format
- *  = "mxsense-checkpoint", format_version, creator, iteration, finished, reason, problem_digest,
- *  config_digest, and digest, which seals attributes, config and manifest. Each dataset has its
- *  XXH3-128 as attribute `xxh3_128`. */
+ *  = "mxsense-checkpoint", format_version, creator, iteration, finished, reason, blas_kernel,
+ * problem_digest, config_digest, and digest, which seals attributes, config and manifest. Each
+ * dataset has its XXH3-128 as attribute `xxh3_128`. */
 #ifndef MXS_CKPT_CKPT_H
 #define MXS_CKPT_CKPT_H
 
@@ -29,6 +29,7 @@ typedef struct mxs_ckpt_info {
   int64_t iteration;
   int finished;
   char reason[16];
+  char blas_kernel[64]; /**< of the arithmetic so far: another one gives other bits */
   uint64_t problem_digest;
 } mxs_ckpt_info;
 

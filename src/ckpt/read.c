@@ -24,6 +24,8 @@ static mxs_status read_info(hid_t file, const char *path, mxs_ckpt_info *info) {
   MXS_TRY(mxs_store_get_integer(file, path, "iteration", &info->iteration));
   MXS_TRY(mxs_store_get_integer(file, path, "finished", &finished));
   MXS_TRY(mxs_store_get_text(file, path, "reason", info->reason, sizeof info->reason));
+  MXS_TRY(
+      mxs_store_get_text(file, path, "blas_kernel", info->blas_kernel, sizeof info->blas_kernel));
   MXS_TRY(mxs_store_get_unsigned(file, path, "problem_digest", &info->problem_digest));
   info->finished = finished != 0;
   return MXS_OK;

@@ -96,6 +96,7 @@ static mxs_status put_attributes(const snapshot *s) {
   MXS_TRY(mxs_store_put_integer(s->file, "iteration", s->info->iteration));
   MXS_TRY(mxs_store_put_integer(s->file, "finished", s->info->finished));
   MXS_TRY(mxs_store_put_text(s->file, "reason", s->info->reason));
+  MXS_TRY(mxs_store_put_text(s->file, "blas_kernel", s->info->blas_kernel));
   MXS_TRY(mxs_store_put_unsigned(s->file, "problem_digest", s->info->problem_digest));
   MXS_TRY(mxs_store_put_text(s->file, "config_digest", config_digest));
   return mxs_store_put_text(s->file, "digest", s->seal);

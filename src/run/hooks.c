@@ -84,6 +84,7 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   if (mxs_comm_max(run->comm, run->history_failed) != 0)
     return mxs_fail(MXS_ERR_MEMORY, "cannot save the metrics: out of memory");
   (void)snprintf(info.reason, sizeof info.reason, "%s", mxs_reason_text(reason));
+  (void)snprintf(info.blas_kernel, sizeof info.blas_kernel, "%s", run->machine.blas_kernel);
   const int64_t count = mxs_solver_state(run->solver, &arrays);
   run->saved_iteration = iteration;
   const mxs_status status = mxs_ckpt_write(run->comm, run->path, run->tag, &info, arrays, count,

@@ -173,6 +173,19 @@ static mxs_status restore(mxsi_run *run) {
   return mxs_solver_restored(run->solver);
 }
 
+/* Our own kernels give the same bits on every processor, those of BLAS do not. */
+static mxs_status check_kernel(const mxsi_run *run) {
+  const char *before = mxs_ckpt_get_info(run->resumed)->blas_kernel;
+  const char *now = run->machine.blas_kernel;
+  if (run->settings.reduction != MXS_REDUCTION_REPRODUCIBLE || strcmp(before, now) == 0)
+    return MXS_OK;
+  return mxs_fail(
+      MXS_ERR_SETTINGS,
+      "the run in %s was computed with the BLAS kernel %s, and here it is %s, which gives other "
+      "bits: export OPENBLAS_CORETYPE=%s to resume, or start a new run in another directory",
+      run->path, before, now, before);
+}
+
 static mxs_status find_checkpoint(mxsi_run *run) {
   char *note = NULL;
   const mxs_status status = mxs_ckpt_read_latest(run->comm, run->path, &run->resumed, &note);
@@ -191,6 +204,7 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
     *nothing_to_do = is_done(run);
     if (*nothing_to_do)
       return MXS_OK;
+    MXS_TRY(check_kernel(run));
   }
   mxsi_report_load(run);
   MXS_TRY(load_problem(run));

@@ -1,7 +1,9 @@
 """What may not change between two starts of a run, and what happens when a run cannot go on."""
+import os
 import signal
 import time
 import unittest
+from unittest import mock
 
 import numpy as np
 
@@ -52,6 +54,20 @@ class Resume(Case):
             with self.subTest(name):
                 path = harness.write_problem(self.dir / f"{name}.h5", other)
                 self.refused("problem", path, 1 + 2 * (number % 2), **{**self.SETTINGS, "max_iterations": 20})
+
+    def test_blas_kernel(self):
+        """Another BLAS kernel gives other bits; plain sums promise none."""
+        kernel = harness.attributes(self.run_dir)["blas_kernel"]
+        kernel = kernel.decode() if isinstance(kernel, bytes) else kernel
+        if kernel == "unknown":
+            self.skipTest("this BLAS does not tell its kernel")
+        other = "Nehalem" if kernel != "Nehalem" else "Sandybridge"
+        settings = {**self.SETTINGS, "max_iterations": 20}
+        with mock.patch.dict(os.environ, OPENBLAS_CORETYPE=other):
+            self.refused(f"OPENBLAS_CORETYPE={kernel}", self.problem, 2, **settings)
+            fast = {**settings, "reduction": "fast"}
+            self.solve(self.problem, "fast", **{**fast, "max_iterations": 5})
+        self.solve(self.problem, "fast", **fast)
 
     def test_it_still_goes_on(self):
         self.solve(self.problem, **{**self.SETTINGS, "max_iterations": 20})
