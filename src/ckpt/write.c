@@ -1,6 +1,7 @@
 #include "ckpt/ckpt_impl.h"
 
 #include "base/hash.h"
+#include "conf/build.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -92,7 +93,7 @@ static mxs_status put_attributes(const snapshot *s) {
   mxs_store_digest(s->config, (int64_t)strlen(s->config), config_digest);
   MXS_TRY(mxs_store_put_text(s->file, "format", MXSI_CKPT_FORMAT));
   MXS_TRY(mxs_store_put_integer(s->file, "format_version", MXSI_CKPT_FORMAT_VERSION));
-  MXS_TRY(mxs_store_put_text(s->file, "creator", "mxsense"));
+  MXS_TRY(mxs_store_put_text(s->file, "creator", mxs_build_get().creator));
   MXS_TRY(mxs_store_put_integer(s->file, "iteration", s->info->iteration));
   MXS_TRY(mxs_store_put_integer(s->file, "finished", s->info->finished));
   MXS_TRY(mxs_store_put_text(s->file, "reason", s->info->reason));

@@ -18,6 +18,10 @@
 #endif
 
 mxs_build mxs_build_get(void) {
-  return (mxs_build){MXS_BUILD_VERSION, MXS_BUILD_COMMIT, MXS_BUILD_COMPILER, MXS_BUILD_FLAGS,
-                     MXS_BUILD_SCALAPACK};
+  return (mxs_build){.version = MXS_BUILD_VERSION,
+                     .creator = "mxsense " MXS_BUILD_VERSION,
+                     .commit = MXS_BUILD_COMMIT,
+                     .compiler = MXS_BUILD_COMPILER,
+                     .flags = MXS_BUILD_FLAGS,
+                     .scalapack = MXS_BUILD_SCALAPACK};
 }

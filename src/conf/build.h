@@ -5,6 +5,7 @@
 
 typedef struct mxs_build {
   const char *version;  /**< "0.1.0" */
+  const char *creator;  /**< "mxsense 0.1.0": what files say of who wrote them */
   const char *commit;   /**< of the source tree, "unknown" where it was not under version control */
   const char *compiler; /**< name and version */
   const char *flags;    /**< of the build type, and those that every build has for its arithmetic */

@@ -2,6 +2,7 @@
 #include "problem/problem_impl.h"
 
 #include "base/hash.h"
+#include "conf/build.h"
 #include "la/la.h"
 #include "op/op.h"
 
@@ -139,7 +140,7 @@ static mxs_status put_recipe(const gen *g) {
   const mxs_plant *plant = g->plant;
   MXS_TRY(mxs_store_put_text(g->file, "format", "mxsense-problem"));
   MXS_TRY(mxs_store_put_integer(g->file, "format_version", MXS_PROBLEM_FORMAT_VERSION));
-  MXS_TRY(mxs_store_put_text(g->file, "creator", "mxsense"));
+  MXS_TRY(mxs_store_put_text(g->file, "creator", mxs_build_get().creator));
   MXS_TRY(mxs_store_put_text(g->file, "ensemble", ensemble_name(plant->ensemble)));
   MXS_TRY(mxs_store_put_integer(g->file, "n1", plant->n1));
   MXS_TRY(mxs_store_put_integer(g->file, "n2", plant->n2));

@@ -10,35 +10,52 @@
 
 enum { LINE_SIZE = 8192, WIDTH_UNKNOWN = 80 };
 
+/* Whether a launcher started this process. MPI_Init sets its variables also where none did, so it
+ * is the environment at the start of the process that tells. */
+static int is_launched(void) {
+  static const char *const names[] = {
+      "OMPI_COMM_WORLD_SIZE=", "PMIX_RANK=", "PMI_RANK=", "SLURM_PROCID="};
+  FILE *file = fopen("/proc/self/environ", "r");
+  char *entry = NULL;
+  size_t size = 0;
+  int found = 0;
+  while (file != NULL && !found && getdelim(&entry, &size, '\0', file) > 0)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+      found = found || strncmp(entry, names[i], strlen(names[i])) == 0;
+  free(entry);
+  if (file != NULL)
+    (void)fclose(file);
+  return found;
+}
+
 /* Descriptor of the terminal on which standard output ends, or -1. Launchers give every rank a
  * pseudo-terminal of their own and pass on what it prints: then it is the launcher's standard
  * output that counts. */
 static int find_terminal(void) {
-  static const char *const launched[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK",
-                                         "SLURM_PROCID"};
   char path[64];
   if (!isatty(STDOUT_FILENO))
     return -1;
-  for (size_t i = 0; i < sizeof launched / sizeof *launched; i++) {
-    if (getenv(launched[i]) == NULL)
-      continue;
-    (void)snprintf(path, sizeof path, "/proc/%ld/fd/1", (long)getppid());
-    const int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-    if (fd >= 0 && !isatty(fd)) {
-      (void)close(fd);
-      return -1;
-    }
+  if (!is_launched())
+    return STDOUT_FILENO;
+  (void)snprintf(path, sizeof path, "/proc/%ld/fd/1", (long)getppid());
+  const int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0 || isatty(fd))
     return fd;
-  }
-  return STDOUT_FILENO;
+  (void)close(fd);
+  return -1;
 }
 
-mxs_status mxsi_log_begin(mxsi_log *log, int root, mxs_progress progress, const mxsi_owner *owner) {
-  *log = (mxsi_log){.root = root, .out = 1, .terminal_fd = -1, .owner = owner};
+mxs_status mxsi_log_begin(mxsi_log *log,
+                          int root,
+                          const mxs_settings *settings,
+                          const mxsi_owner *owner) {
+  *log = (mxsi_log){.root = root, .out = !settings->quiet, .terminal_fd = -1, .owner = owner};
   if (!root)
     return MXS_OK;
-  log->terminal_fd = progress == MXS_PROGRESS_OFF ? -1 : find_terminal();
-  log->live = log->terminal_fd >= 0 || progress == MXS_PROGRESS_ON;
+  if (log->out && settings->progress != MXS_PROGRESS_OFF) {
+    log->terminal_fd = find_terminal();
+    log->live = log->terminal_fd >= 0 || settings->progress == MXS_PROGRESS_ON;
+  }
   log->copy = open_memstream(&log->pending, &log->pending_size);
   return log->copy != NULL ? MXS_OK : mxs_fail(MXS_ERR_MEMORY, "cannot allocate the log");
 }

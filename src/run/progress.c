@@ -23,7 +23,6 @@ void mxsi_progress_begin(mxsi_progress *progress,
   static const char *const fields[] = {"iteration",       "loss",  "grad_norm", "test_error",
                                        "validation_loss", "phase", "seconds",   "step"};
   *progress = (mxsi_progress){.log = log,
-                              .quiet = settings->quiet,
                               .verbose = settings->verbose,
                               .max_iterations = settings->max_iterations,
                               .tolerance = settings->tolerance,
@@ -62,7 +61,7 @@ static int is_milestone(int64_t count) {
 
 /* Rows after the first ones: a line every 10 s, then every 60th of the time so far, at most 5 min
  * apart. */
-static double quiet_time(const mxsi_progress *progress, double now) {
+static double line_pause(const mxsi_progress *progress, double now) {
   return fmin(fmax((now - progress->started_at) / 60, 10), 300);
 }
 
@@ -114,8 +113,8 @@ void mxsi_progress_row(mxsi_progress *progress, const double *row) {
   progress->rows++;
   progress->shown = 0;
   const double now = mxsi_clock();
-  progress->due = !progress->quiet && (progress->verbose || is_milestone(progress->rows) ||
-                                       now - progress->shown_at >= quiet_time(progress, now));
+  progress->due = progress->verbose || is_milestone(progress->rows) ||
+                  now - progress->shown_at >= line_pause(progress, now);
   if (progress->due && !isnan(progress->residual_per_loss))
     show_row(progress, now);
 }
@@ -166,7 +165,7 @@ void mxsi_progress_pass(mxsi_progress *progress,
     return;
   if (loss > 0 || isnan(progress->residual_per_loss))
     progress->residual_per_loss = loss > 0 ? relative_residual / sqrt(loss) : 0;
-  if (progress->first >= 0 && !progress->due && (!progress->log->live || progress->quiet))
+  if (progress->first >= 0 && !progress->due && !progress->log->live)
     return;
   const double now = mxsi_clock();
   if (progress->first < 0) {
@@ -176,11 +175,11 @@ void mxsi_progress_pass(mxsi_progress *progress,
   }
   if (progress->due)
     show_row(progress, now);
-  if (progress->log->live && !progress->quiet && now - progress->live_at >= live_every_s)
+  if (progress->log->live && now - progress->live_at >= live_every_s)
     show_live(progress, now);
 }
 
 void mxsi_progress_end(mxsi_progress *progress) {
-  if (progress->log->root && !progress->quiet && progress->rows > 0 && !progress->shown)
+  if (progress->log->root && progress->rows > 0 && !progress->shown)
     show_row(progress, mxsi_clock());
 }

@@ -30,8 +30,6 @@ static void say(mxsi_run *run, const char *label, const char *text) {
 
 void mxsi_report_load(mxsi_run *run) {
   char line[64];
-  if (run->settings.quiet)
-    return;
   say(run, "directory", run->path);
   if (run->resumed != NULL) {
     (void)snprintf(line, sizeof line, "from iteration %lld",
@@ -79,8 +77,6 @@ static void report_method(mxsi_run *run) {
 
 void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
   char line[512], memory[32];
-  if (run->settings.quiet)
-    return;
   report_problem(run);
   report_method(run);
   (void)snprintf(line, sizeof line, "%s, %lld blocks of %lld measurements",
@@ -124,12 +120,10 @@ static void report_timings(mxsi_run *run, const mxs_result *result, const mxsi_t
     mxsi_log_line(&run->log, MXSI_BOTH, "  start scale alpha %.6g", result->alpha);
 }
 
-/* The last line, also the only one of a quiet run. */
 void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings) {
   char elapsed[32], answer[96] = "";
   const char *what = "stopped", *advice = "; the same command goes on";
-  if (!run->settings.quiet)
-    report_timings(run, result, timings);
+  report_timings(run, result, timings);
   if (result->reason > 0)
     advice = "";
   if (result->reason == MXS_REASON_TARGET)

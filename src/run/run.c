@@ -32,17 +32,15 @@ static void make_tag(mxsi_run *run) {
 static mxs_status begin(mxsi_run *run) {
   mxsi_owner_find(&run->owner);
   make_tag(run);
-  mxs_status status =
-      mxsi_log_begin(&run->log, run->root, (mxs_progress)run->settings.progress, &run->owner);
+  mxs_status status = mxsi_log_begin(&run->log, run->root, &run->settings, &run->owner);
   if (status == MXS_OK && run->root)
     status =
         mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
   MXS_TRY(mxs_comm_agree(run->comm, status));
   mxsi_machine_find(run->comm, &run->machine);
-  if (!run->settings.quiet)
-    mxsi_log_line(&run->log, MXSI_BOTH, "mxsense %s, %d rank%s on %lld host%s",
-                  mxs_build_get().version, run->machine.ranks, run->machine.ranks == 1 ? "" : "s",
-                  (long long)run->machine.hosts, run->machine.hosts == 1 ? "" : "s");
+  mxsi_log_line(&run->log, MXSI_BOTH, "mxsense %s, %d rank%s on %lld host%s",
+                mxs_build_get().version, run->machine.ranks, run->machine.ranks == 1 ? "" : "s",
+                (long long)run->machine.hosts, run->machine.hosts == 1 ? "" : "s");
   return MXS_OK;
 }
 

@@ -34,7 +34,7 @@ const char *mxsi_signal_name(int number);
  * copy is kept in memory. */
 typedef struct mxsi_log {
   int root;
-  int out;         /**< standard output still takes what we write */
+  int out;         /**< standard output still takes what we write; not of a quiet run */
   int terminal_fd; /**< of the terminal that shows it; -1: none */
   int live;        /**< a live line is being rewritten on it */
   int live_shown;
@@ -51,7 +51,7 @@ typedef enum mxsi_where { MXSI_BOTH, MXSI_COPY_ONLY } mxsi_where;
 
 MXS_CHECKED mxs_status mxsi_log_begin(mxsi_log *log,
                                       int root,
-                                      mxs_progress progress,
+                                      const mxs_settings *settings,
                                       const mxsi_owner *owner);
 
 /** From now on the copy is DIR/log.txt, appended, and events go to DIR/events.jsonl. */
@@ -99,7 +99,7 @@ typedef struct mxsi_table_row {
 /** The table of the log, thinned, and the live line of a terminal. */
 typedef struct mxsi_progress {
   mxsi_log *log;
-  int quiet, verbose;
+  int verbose;
   int64_t max_iterations;
   double tolerance;
   int64_t column[MXSI_TABLE_FIELDS]; /**< where the fields of mxsi_table_row are in a row; -1:
