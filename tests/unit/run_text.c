@@ -103,15 +103,16 @@ static void summary_file(void **state) {
   assert_false(mxsi_summary_read(&dir, reason, &iterations, &residual));
 }
 
-/* Lines before the directory may hold files are not lost, and warnings are not in the copy. */
+/* Lines from before the directory may hold files are not lost, also those of a quiet run. */
 static void log_and_events(void **state) {
   (void)state;
   mxsi_log log;
-  assert_int_equal(mxsi_log_begin(&log, 1, MXS_PROGRESS_OFF, &owner), MXS_OK);
+  const mxs_settings settings = {.quiet = 1};
+  assert_int_equal(mxsi_log_begin(&log, 1, &settings, &owner), MXS_OK);
   mxsi_log_line(&log, MXSI_COPY_ONLY, "early %d", 1);
   mxsi_log_event(&log, "lost", 0, NULL);
   assert_int_equal(mxsi_log_open(&log, &dir), MXS_OK);
-  mxsi_log_line(&log, MXSI_COPY_ONLY, "late");
+  mxsi_log_line(&log, MXSI_BOTH, "late");
   mxsi_log_event(&log, "start", 7, json_pack("{s:i}", "ranks", 2));
   assert_int_equal(mxsi_log_close(&log, &dir), MXS_OK);
   char *text = mxsi_file_read(dir.fd, "log.txt");
@@ -144,7 +145,7 @@ static void table_is_thinned(void **state) {
   mxsi_log log;
   mxsi_progress progress;
   const mxs_settings settings = {.max_iterations = 100000, .progress = MXS_PROGRESS_OFF};
-  assert_int_equal(mxsi_log_begin(&log, 1, MXS_PROGRESS_OFF, &owner), MXS_OK);
+  assert_int_equal(mxsi_log_begin(&log, 1, &settings, &owner), MXS_OK);
   log.live = 1; /* the table goes to the copy only */
   assert_int_equal(mxsi_log_open(&log, &dir), MXS_OK);
   mxsi_progress_begin(&progress, &log, &settings, names, COLUMNS);
