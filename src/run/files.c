@@ -29,6 +29,15 @@ static FILE *stream_of(int fd, const char *mode) {
   return file;
 }
 
+/* An earlier write that failed left its errno behind long ago. */
+static int reaches_disk(FILE *file) {
+  if (ferror(file)) {
+    errno = EIO;
+    return 0;
+  }
+  return fflush(file) == 0 && fsync(fileno(file)) == 0;
+}
+
 mxs_status mxsi_file_begin(const mxsi_rundir *dir, const char *name, FILE **file) {
   char temporary[NAME_SIZE];
   temporary_name(name, temporary);
@@ -40,7 +49,7 @@ mxs_status mxsi_file_begin(const mxsi_rundir *dir, const char *name, FILE **file
 mxs_status mxsi_file_publish(const mxsi_rundir *dir, const char *name, FILE *file) {
   char temporary[NAME_SIZE];
   temporary_name(name, temporary);
-  if (ferror(file) || fflush(file) != 0 || fsync(fileno(file)) != 0)
+  if (!reaches_disk(file))
     return mxsi_file_fail(dir, temporary, "write");
   return mxsi_file_rename(dir, temporary, name);
 }
@@ -95,7 +104,7 @@ mxs_status mxsi_file_close(const mxsi_rundir *dir, const char *name, FILE **file
     return MXS_OK;
   *file = NULL;
   mxs_status status = MXS_OK;
-  if (ferror(stream) || fflush(stream) != 0 || fsync(fileno(stream)) != 0)
+  if (!reaches_disk(stream))
     status = mxsi_file_fail(dir, name, "write");
   if (fclose(stream) != 0 && status == MXS_OK)
     status = mxsi_file_fail(dir, name, "close");
