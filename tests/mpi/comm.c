@@ -44,7 +44,7 @@ static void same(void **state) {
   assert_ok(mxs_comm_same(comm, 0xfedcba9876543210U, "the moon"));
   for (int bad = 1; bad < comm->size; bad++) {
     const mxs_status status = mxs_comm_same(comm, comm->rank >= bad ? 2 : 1, "the moon");
-    char name[16];
+    char name[32];
     (void)snprintf(name, sizeof name, "rank %d", bad);
     assert_everywhere(status == MXS_ERR_MISMATCH);
     assert_everywhere(strstr(mxs_last_error(), "the moon") != NULL &&
