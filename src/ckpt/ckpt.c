@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "ckpt/ckpt_impl.h"
 
 #include <inttypes.h>
@@ -33,9 +34,9 @@ mxs_status mxsi_ckpt_seal(const mxs_ckpt_info *info,
                           const char *manifest,
                           char seal[MXS_STORE_DIGEST_TEXT]) {
   char *text = NULL;
-  MXS_TRY(mxs_store_text(&text, "%d %" PRId64 " %d %s %s %" PRIu64 "\n%s\n%s",
-                         MXSI_CKPT_FORMAT_VERSION, info->iteration, info->finished, info->reason,
-                         info->blas_kernel, info->problem_digest, config, manifest));
+  MXS_TRY(mxs_text_format(&text, "%d %" PRId64 " %d %s %s %" PRIu64 "\n%s\n%s",
+                          MXSI_CKPT_FORMAT_VERSION, info->iteration, info->finished, info->reason,
+                          info->blas_kernel, info->problem_digest, config, manifest));
   mxs_store_digest(text, (int64_t)strlen(text), seal);
   mxs_release(&text);
   return MXS_OK;
@@ -100,9 +101,9 @@ mxs_status mxsi_ckpt_create(const char *path, const char *manifest, mxs_ckpt **o
     lines += *at == '\n';
   MXS_TRY(mxs_alloc(1, sizeof *ckpt, &ckpt));
   mxs_status status = MXS_OK;
-  MXS_TRY_GOTO(status, mxs_store_text(&ckpt->path, "%s", path), cleanup);
-  MXS_TRY_GOTO(status, mxs_store_text(&ckpt->manifest, "%s", manifest), cleanup);
-  MXS_TRY_GOTO(status, mxs_store_text(&ckpt->lines, "%s", manifest), cleanup);
+  MXS_TRY_GOTO(status, mxs_text_format(&ckpt->path, "%s", path), cleanup);
+  MXS_TRY_GOTO(status, mxs_text_format(&ckpt->manifest, "%s", manifest), cleanup);
+  MXS_TRY_GOTO(status, mxs_text_format(&ckpt->lines, "%s", manifest), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(lines, sizeof *ckpt->arrays, &ckpt->arrays), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(lines, sizeof *ckpt->columns, &ckpt->columns), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(lines, sizeof *ckpt->digests, &ckpt->digests), cleanup);

@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "ckpt/ckpt_impl.h"
 
 #include <string.h>
@@ -68,7 +69,7 @@ static mxs_status read_columns(hid_t file, mxs_ckpt *ckpt) {
   char *name = NULL;
   mxs_status status = mxs_alloc(history->rows, sizeof *column, &column);
   for (int64_t c = 0; c < history->columns && status == MXS_OK; c++) {
-    MXS_TRY_GOTO(status, mxs_store_text(&name, "metrics/%s", ckpt->columns[c]), cleanup);
+    MXS_TRY_GOTO(status, mxs_text_format(&name, "metrics/%s", ckpt->columns[c]), cleanup);
     MXS_TRY_GOTO(
         status, read_set(file, ckpt->path, name, &shape, 1, ckpt->digests[ckpt->count + c], column),
         cleanup);
@@ -208,10 +209,10 @@ static mxs_status load_previous(
   char seal[MXS_STORE_DIGEST_TEXT];
   int newer = 0;
   char *path = NULL;
-  MXS_TRY(mxs_store_text(&path, "%s/checkpoint.prev.h5", dir));
+  MXS_TRY(mxs_text_format(&path, "%s/checkpoint.prev.h5", dir));
   mxs_status status = mxsi_ckpt_load(path, out, seal, &newer);
   if (status == MXS_OK)
-    status = mxs_store_text(note, "%s; going on from %s", why, path);
+    status = mxs_text_format(note, "%s; going on from %s", why, path);
   else if (status == MXS_ERR_INPUT && newest_missing)
     status = MXS_OK;
   else if (status == MXS_ERR_INPUT || status == MXS_ERR_DATA || status == MXS_ERR_IO)
@@ -228,13 +229,13 @@ static mxs_status load_latest(const char *dir, mxs_ckpt **out, char **note) {
   int newer = 0;
   char *path = NULL;
   char *why = NULL;
-  MXS_TRY(mxs_store_text(&path, "%s/checkpoint.h5", dir));
+  MXS_TRY(mxs_text_format(&path, "%s/checkpoint.h5", dir));
   mxs_status status = mxsi_ckpt_load(path, out, seal, &newer);
   const int passed_over = status == MXS_ERR_INPUT || status == MXS_ERR_DATA || status == MXS_ERR_IO;
   /* A newer format is no damage: going back would lose work behind the user's back. */
   if (passed_over && !newer) {
     const int missing = status == MXS_ERR_INPUT;
-    status = mxs_store_text(&why, "%s", mxs_last_error());
+    status = mxs_text_format(&why, "%s", mxs_last_error());
     if (status == MXS_OK)
       status = load_previous(dir, missing, why, out, note);
   }

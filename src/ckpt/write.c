@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "ckpt/ckpt_impl.h"
 
 #include "base/hash.h"
@@ -82,10 +83,10 @@ static mxs_status collect(snapshot *s,
 }
 
 static mxs_status name_files(snapshot *s, const char *dir, const char *tag) {
-  MXS_TRY(mxs_store_text(&s->temporary, "%s/checkpoint.tmp.%s.h5", dir, tag));
-  MXS_TRY(mxs_store_text(&s->old, "%s/checkpoint.tmp.%s.old.h5", dir, tag));
-  MXS_TRY(mxs_store_text(&s->current, "%s/checkpoint.h5", dir));
-  return mxs_store_text(&s->previous, "%s/checkpoint.prev.h5", dir);
+  MXS_TRY(mxs_text_format(&s->temporary, "%s/checkpoint.tmp.%s.h5", dir, tag));
+  MXS_TRY(mxs_text_format(&s->old, "%s/checkpoint.tmp.%s.old.h5", dir, tag));
+  MXS_TRY(mxs_text_format(&s->current, "%s/checkpoint.h5", dir));
+  return mxs_text_format(&s->previous, "%s/checkpoint.prev.h5", dir);
 }
 
 static mxs_status put_attributes(const snapshot *s) {

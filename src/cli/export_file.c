@@ -1,6 +1,6 @@
 #include "cli/export_file.h"
 #include "conf/number.h"
-#include "conf/text.h"
+#include "base/text.h"
 #include "store/store.h"
 
 #include <errno.h>

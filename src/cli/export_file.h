@@ -3,7 +3,7 @@
 #ifndef MXS_CLI_EXPORT_FILE_H
 #define MXS_CLI_EXPORT_FILE_H
 
-#include "conf/text.h"
+#include "base/text.h"
 
 typedef enum mxs_export_format { MXS_EXPORT_NPY, MXS_EXPORT_CSV, MXS_EXPORT_H5 } mxs_export_format;
 

@@ -7,7 +7,7 @@
 #define MXS_CONF_TABLE_H
 
 #include "conf/number.h"
-#include "conf/text.h"
+#include "base/text.h"
 
 /** Type of the field that an option sets. Automatic is 0 for an integer and NaN for a number. */
 typedef enum mxs_option_type {

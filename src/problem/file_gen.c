@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "problem/file_impl.h"
 #include "problem/problem_impl.h"
 
@@ -51,7 +52,7 @@ static mxs_status reserve(gen *g) {
   struct stat what;
   int64_t number = (int64_t)getpid();
   mxs_comm_bcast(g->comm, &number, (int64_t)sizeof number, 0);
-  mxs_status status = mxs_store_text(&g->temporary, "%s.tmp.%lld", g->path, (long long)number);
+  mxs_status status = mxs_text_format(&g->temporary, "%s.tmp.%lld", g->path, (long long)number);
   if (status == MXS_OK && g->comm->rank == 0) {
     if (lstat(g->path, &what) == 0)
       status =

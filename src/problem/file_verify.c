@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "problem/file_impl.h"
 
 enum { GROUP_BYTES = 1 << 24 };
@@ -5,7 +6,7 @@ enum { GROUP_BYTES = 1 << 24 };
 /* Append a line to a text that was allocated. */
 static mxs_status append(char **text, const char *line) {
   char *longer = NULL;
-  MXS_TRY(mxs_store_text(&longer, "%s%s\n", *text, line));
+  MXS_TRY(mxs_text_format(&longer, "%s%s\n", *text, line));
   mxs_release(text);
   *text = longer;
   return MXS_OK;
@@ -56,13 +57,13 @@ static mxs_status report_set(
   const mxs_status status = check_set(file, &set, which, &digests);
   mxs_status told = MXS_OK;
   if (status != MXS_OK)
-    told = mxs_store_text(&line, "/%s %s %s: BAD: %s", name, set.shape, set.type_name,
-                          mxs_last_error());
+    told = mxs_text_format(&line, "/%s %s %s: BAD: %s", name, set.shape, set.type_name,
+                           mxs_last_error());
   else if (digests > 0)
-    told = mxs_store_text(&line, "/%s %s %s: finite, %lld digests agree", name, set.shape,
-                          set.type_name, (long long)digests);
+    told = mxs_text_format(&line, "/%s %s %s: finite, %lld digests agree", name, set.shape,
+                           set.type_name, (long long)digests);
   else
-    told = mxs_store_text(&line, "/%s %s %s: finite, no digests", name, set.shape, set.type_name);
+    told = mxs_text_format(&line, "/%s %s %s: finite, no digests", name, set.shape, set.type_name);
   mxs_store_set_close(&set);
   if (told == MXS_OK)
     told = append(report, line);
@@ -92,7 +93,7 @@ static mxs_status verify_sets(hid_t file,
     const mxs_status found = report_set(file, path, mxsi_file_name(which), which, report);
     if (found != MXS_OK && status == MXS_OK) {
       status = found;
-      MXS_TRY(mxs_store_text(&first, "%s", mxs_last_error()));
+      MXS_TRY(mxs_text_format(&first, "%s", mxs_last_error()));
     }
   }
   if (status != MXS_OK)
@@ -106,7 +107,7 @@ mxs_status mxs_problem_verify(const char *path, char **report) {
   mxs_problem_header header;
   *report = NULL;
   MXS_TRY(mxs_store_open(path, &file));
-  mxs_status status = mxs_store_text(report, "%s", "");
+  mxs_status status = mxs_text_format(report, "%s", "");
   if (status == MXS_OK)
     status = mxsi_file_header(file, path, &header);
   if (status == MXS_OK)

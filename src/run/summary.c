@@ -1,5 +1,5 @@
 #include "conf/build.h"
-#include "conf/text.h"
+#include "base/text.h"
 #include "run/run_impl.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "store/store.h"
 
 #include <stdio.h>

@@ -36,21 +36,6 @@ mxs_status mxs_store_fail(mxs_status status, const char *path, const char *forma
                            : mxs_fail(status, "%s: %s (HDF5: %s)", path, text, detail);
 }
 
-mxs_status mxs_store_text(char **out, const char *format, ...) {
-  *out = NULL;
-  va_list args;
-  va_start(args, format);
-  const int length = vsnprintf(NULL, 0, format, args);
-  va_end(args);
-  if (length < 0)
-    return mxs_fail(MXS_ERR_INTERNAL, "cannot format a text");
-  MXS_TRY(mxs_alloc(length + 1, 1, out));
-  va_start(args, format);
-  (void)vsnprintf(*out, (size_t)length + 1, format, args);
-  va_end(args);
-  return MXS_OK;
-}
-
 void mxs_store_digest(const void *data, int64_t bytes, char text[MXS_STORE_DIGEST_TEXT]) {
   uint64_t words[2];
   mxs_hash128(data, (size_t)bytes, words);

@@ -1,5 +1,6 @@
 /* fallocate() is Linux's; posix_fallocate() would write zeros where a file system lacks it. */
 #define _GNU_SOURCE
+#include "base/text.h"
 #include "store/store.h"
 
 #include <errno.h>
@@ -83,7 +84,7 @@ mxs_status mxs_store_sync_parent(const char *path) {
   const char *slash = strrchr(path, '/');
   if (slash == NULL)
     return sync_path(".", O_RDONLY | O_DIRECTORY);
-  MXS_TRY(mxs_store_text(&parent, "%.*s", slash == path ? 1 : (int)(slash - path), path));
+  MXS_TRY(mxs_text_format(&parent, "%.*s", slash == path ? 1 : (int)(slash - path), path));
   const mxs_status status = sync_path(parent, O_RDONLY | O_DIRECTORY);
   mxs_release(&parent);
   return status;

@@ -21,9 +21,6 @@ enum {
 mxs_status mxs_store_fail(mxs_status status, const char *path, const char *format, ...)
     MXS_PRINTF(3, 4);
 
-/** Formatted text, released with mxs_release(). Local. */
-MXS_CHECKED mxs_status mxs_store_text(char **out, const char *format, ...) MXS_PRINTF(2, 3);
-
 /** Can this rank read `path`, and does it look like HDF5? Local.
  *  @retval MXS_ERR_INPUT missing  @retval MXS_ERR_PERMISSION not readable  @retval MXS_ERR_DATA not
  * an HDF5 file */

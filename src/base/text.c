@@ -1,4 +1,4 @@
-#include "conf/text.h"
+#include "base/text.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,21 +19,42 @@ static mxs_status reserve(mxs_text *text, int64_t more) {
   return MXS_OK;
 }
 
-mxs_status mxs_text_add(mxs_text *text, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
+/* `args` and `again` are the same arguments: one for the length, one for the text. */
+static mxs_status append(mxs_text *text, const char *format, va_list args, va_list again) {
   const int length = vsnprintf(NULL, 0, format, args);
-  va_end(args);
   if (length < 0)
     return mxs_fail(MXS_ERR_INTERNAL, "cannot format a text");
   MXS_TRY(reserve(text, length));
-  va_start(args, format);
-  const int written = vsnprintf(text->data + text->length, (size_t)length + 1, format, args);
-  va_end(args);
-  if (written != length)
+  if (vsnprintf(text->data + text->length, (size_t)length + 1, format, again) != length)
     return mxs_fail(MXS_ERR_INTERNAL, "cannot format a text");
   text->length += length;
   return MXS_OK;
+}
+
+mxs_status mxs_text_add(mxs_text *text, const char *format, ...) {
+  va_list args;
+  va_list again;
+  va_start(args, format);
+  va_start(again, format);
+  const mxs_status status = append(text, format, args, again);
+  va_end(args);
+  va_end(again);
+  return status;
+}
+
+mxs_status mxs_text_format(char **out, const char *format, ...) {
+  mxs_text text = {0};
+  va_list args;
+  va_list again;
+  va_start(args, format);
+  va_start(again, format);
+  const mxs_status status = append(&text, format, args, again);
+  va_end(args);
+  va_end(again);
+  if (status != MXS_OK)
+    mxs_release(&text.data);
+  *out = text.data;
+  return status;
 }
 
 mxs_status mxs_text_wrap(mxs_text *text, const char *words, int indent, int width) {
