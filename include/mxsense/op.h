@@ -20,6 +20,17 @@
 extern "C" {
 #endif
 
+/** One visit to a range of measurements of a full-matrix operator, in one or both directions. No
+ * aliasing. */
+typedef struct mxs_pass {
+  int64_t first, count; /**< measurements first .. first + count - 1 */
+  const double *x;      /**< X row-major, n1 n2 numbers; NULL: adjoint only, w is input and stays */
+  const double *y;      /**< count numbers; NULL: zero */
+  const double *weight; /**< count numbers, of the adjoint only; NULL: one */
+  double *w;            /**< count numbers: the residual */
+  double *g;            /**< G row-major, n1 n2 numbers, added to; NULL: forward only */
+} mxs_pass;
+
 /** Functions of a measurement operator. `self` is the pointer given together with the table. All
  * Local. A status other than MXS_OK (with mxs_fail() for the text) ends the solve on all ranks. */
 typedef struct mxs_op_table {
@@ -41,18 +52,8 @@ typedef struct mxs_op_table {
                             mxs_cmat B,
                             mxs_mat C);
 
-  /** w_i = <A_i, X> - y_i  and  G += sum_i weight_i w_i A_i,  each A_i visited once.
-   *  x: X row-major, n1 n2 doubles, or NULL: w is input and stays. y: count doubles, or NULL for
-   * zero. weight: count doubles, or NULL for one. g: G row-major, or NULL: forward only. No
-   * aliasing. */
-  mxs_status (*pass)(void *self,
-                     int64_t first,
-                     int64_t count,
-                     const double *x,
-                     const double *y,
-                     const double *weight,
-                     double *w,
-                     double *g);
+  /** w_i = <A_i, X> - y_i  and  G += sum_i weight_i w_i A_i,  each A_i visited once (mxs_pass). */
+  mxs_status (*pass)(void *self, const mxs_pass *pass);
 
   /** *sum = sum_i ||A_i||_F^2 over the range. NULL: taken as n1 n2 for every A_i (unit variance).
    */

@@ -130,7 +130,8 @@ static mxs_status train_block(mxs_objective *o, int64_t j, mxs_cmat U, mxs_cmat 
   double *G = o->full ? leaf : o->G;
   if (!o->full)
     memset(G, 0, (size_t)(p->n1 * p->n2) * sizeof *G);
-  MXS_TRY(data->op->pass(data->self, first, count, o->X, y, weight, o->w, G));
+  const mxs_pass pass = {first, count, o->X, y, weight, o->w, G};
+  MXS_TRY(data->op->pass(data->self, &pass));
   add_losses(data, at, count, o->w, &losses[0], &losses[1]);
   if (!o->full) {
     const mxs_cmat g = mxs_cview(G, p->n1, p->n2);
@@ -148,7 +149,8 @@ static mxs_status validation_block(
   const double *y = data->y + data->blocks.offset[j];
   double *sum = leaf + o->length[LEAF_GU] + o->length[LEAF_GV] + 1;
   if (o->dense) {
-    MXS_TRY(data->op->pass(data->self, first, count, o->X, y, NULL, o->w, NULL));
+    const mxs_pass pass = {first, count, o->X, y, NULL, o->w, NULL};
+    MXS_TRY(data->op->pass(data->self, &pass));
   } else {
     MXS_TRY(data->op->apply(data->self, first, count, U, V, o->w));
     for (int64_t i = 0; i < count; i++)
@@ -248,8 +250,9 @@ static mxs_status project_block(mxs_objective *o, int64_t j, double *S) {
   const int64_t count = mxs_blocks_size(&data->blocks, data->blocks.own[j]);
   for (int64_t i = 0; i < count; i++)
     o->w[i] = data->weight != NULL ? data->weight[at + i] * data->y[at + i] : data->y[at + i];
+  const mxs_pass pass = {first, count, NULL, NULL, NULL, o->w, S};
   if (o->dense)
-    return data->op->pass(data->self, first, count, NULL, NULL, NULL, o->w, S);
+    return data->op->pass(data->self, &pass);
   double *identity = NULL;
   MXS_TRY(mxs_alloc(p->n2 * PANEL, sizeof *identity, &identity));
   mxs_status status = MXS_OK;

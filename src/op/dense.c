@@ -53,26 +53,19 @@ static const void *rows_at(const mxs_dense *dense, int64_t first) {
   return (const char *)dense->rows + row * dense->entries * element_size(dense);
 }
 
-static mxs_status dense_pass(void *self,
-                             int64_t first,
-                             int64_t count,
-                             const double *x,
-                             const double *y,
-                             const double *weight,
-                             double *w,
-                             double *g) {
+static mxs_status dense_pass(void *self, const mxs_pass *pass) {
   const mxs_dense *dense = self;
-  const char *a = rows_at(dense, first);
+  const char *a = rows_at(dense, pass->first);
   if (a == NULL)
-    return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank", (long long)first);
-  const mxsi_group all = {count, dense->entries, x, y, weight, w, g};
-  for (int64_t done = 0; done < count; done += MXS_GROUP) {
-    const mxsi_group group = mxsi_group_at(&all, done);
+    return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank",
+                    (long long)pass->first);
+  for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
+    const mxs_pass group = mxsi_pass_group(pass, done);
     const void *rows = a + done * dense->entries * element_size(dense);
     if (dense->storage == MXS_STORAGE_F32)
-      mxsi_kernel_f32(&group, rows);
+      mxsi_kernel_f32(&group, dense->entries, rows);
     else
-      mxsi_kernel_f64(&group, rows);
+      mxsi_kernel_f64(&group, dense->entries, rows);
   }
   return MXS_OK;
 }

@@ -86,43 +86,23 @@ void mxsi_generated_rows(mxs_ensemble ensemble,
 }
 
 /* Rows are made a group at a time, in cache, and used for both directions. */
-static mxs_status generated_pass(const generated *ensemble,
-                                 mxs_ensemble kind,
-                                 int64_t first,
-                                 const mxsi_group *all) {
-  for (int64_t done = 0; done < all->rows; done += MXS_GROUP) {
-    const mxsi_group group = mxsi_group_at(all, done);
-    mxsi_generated_rows(kind, ensemble->seed, ensemble->entries, first + done, group.rows,
+static void generated_pass(const generated *ensemble, mxs_ensemble kind, const mxs_pass *pass) {
+  for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
+    const mxs_pass group = mxsi_pass_group(pass, done);
+    mxsi_generated_rows(kind, ensemble->seed, ensemble->entries, group.first, group.count,
                         ensemble->tile);
-    mxsi_kernel_f64(&group, ensemble->tile);
+    mxsi_kernel_f64(&group, ensemble->entries, ensemble->tile);
   }
+}
+
+static mxs_status gaussian_pass(void *self, const mxs_pass *pass) {
+  generated_pass(self, MXS_ENSEMBLE_GAUSSIAN, pass);
   return MXS_OK;
 }
 
-static mxs_status gaussian_pass(void *self,
-                                int64_t first,
-                                int64_t count,
-                                const double *x,
-                                const double *y,
-                                const double *weight,
-                                double *w,
-                                double *g) {
-  const generated *ensemble = self;
-  const mxsi_group all = {count, ensemble->entries, x, y, weight, w, g};
-  return generated_pass(ensemble, MXS_ENSEMBLE_GAUSSIAN, first, &all);
-}
-
-static mxs_status rademacher_pass(void *self,
-                                  int64_t first,
-                                  int64_t count,
-                                  const double *x,
-                                  const double *y,
-                                  const double *weight,
-                                  double *w,
-                                  double *g) {
-  const generated *ensemble = self;
-  const mxsi_group all = {count, ensemble->entries, x, y, weight, w, g};
-  return generated_pass(ensemble, MXS_ENSEMBLE_RADEMACHER, first, &all);
+static mxs_status rademacher_pass(void *self, const mxs_pass *pass) {
+  generated_pass(self, MXS_ENSEMBLE_RADEMACHER, pass);
+  return MXS_OK;
 }
 
 const mxs_op_table mxsi_op_gaussian = {

@@ -69,40 +69,41 @@ INLINE void adjoint(
 }
 
 /* A short group repeats its last row with coefficient 0. */
-INLINE void kernel(element e, const mxsi_group *group, const void *a) {
+INLINE void kernel(element e, const mxs_pass *group, int64_t n, const void *a) {
   const void *r[MXS_GROUP];
   double c[MXS_GROUP] = {0};
-  const int64_t row_bytes = group->n * (int64_t)(e == F64 ? sizeof(double) : sizeof(float));
+  const int64_t row_bytes = n * (int64_t)(e == F64 ? sizeof(double) : sizeof(float));
   for (int64_t i = 0; i < MXS_GROUP; i++)
-    r[i] = (const char *)a + (i < group->rows ? i : group->rows - 1) * row_bytes;
+    r[i] = (const char *)a + (i < group->count ? i : group->count - 1) * row_bytes;
   if (group->x != NULL) {
     double z[MXS_GROUP];
-    forward(e, group->n, r, group->x, z);
-    for (int64_t i = 0; i < group->rows; i++)
+    forward(e, n, r, group->x, z);
+    for (int64_t i = 0; i < group->count; i++)
       group->w[i] = group->y != NULL ? z[i] - group->y[i] : z[i];
   }
   if (group->g == NULL)
     return;
-  for (int64_t i = 0; i < group->rows; i++)
+  for (int64_t i = 0; i < group->count; i++)
     c[i] = group->weight != NULL ? group->weight[i] * group->w[i] : group->w[i];
-  adjoint(e, group->n, r, c, group->g);
+  adjoint(e, n, r, c, group->g);
 }
 
 MXS_SIMD
-void mxsi_kernel_f64(const mxsi_group *group, const double *a) {
-  kernel(F64, group, a);
+void mxsi_kernel_f64(const mxs_pass *group, int64_t n, const double *a) {
+  kernel(F64, group, n, a);
 }
 
 MXS_SIMD
-void mxsi_kernel_f32(const mxsi_group *group, const float *a) {
-  kernel(F32, group, a);
+void mxsi_kernel_f32(const mxs_pass *group, int64_t n, const float *a) {
+  kernel(F32, group, n, a);
 }
 
-mxsi_group mxsi_group_at(const mxsi_group *all, int64_t done) {
-  mxsi_group part = *all;
-  part.rows = all->rows - done < MXS_GROUP ? all->rows - done : MXS_GROUP;
-  part.y = all->y != NULL ? all->y + done : NULL;
-  part.weight = all->weight != NULL ? all->weight + done : NULL;
-  part.w = all->w + done;
-  return part;
+mxs_pass mxsi_pass_group(const mxs_pass *pass, int64_t done) {
+  mxs_pass group = *pass;
+  group.first = pass->first + done;
+  group.count = pass->count - done < MXS_GROUP ? pass->count - done : MXS_GROUP;
+  group.y = pass->y != NULL ? pass->y + done : NULL;
+  group.weight = pass->weight != NULL ? pass->weight + done : NULL;
+  group.w = pass->w + done;
+  return group;
 }

@@ -14,22 +14,15 @@
 #ifndef MXS_OP_KERNELS_H
 #define MXS_OP_KERNELS_H
 
-#include <stdint.h>
+#include "mxsense/op.h"
 
 enum { MXS_GROUP = 4 };
 
-/** Arguments of mxs_op_table.pass for a run of rows; x, y, weight and g may be NULL. */
-typedef struct mxsi_group {
-  int64_t rows, n;
-  const double *x, *y, *weight;
-  double *w, *g;
-} mxsi_group;
+/** The part of a pass that starts `done` measurements in: up to MXS_GROUP of them. */
+mxs_pass mxsi_pass_group(const mxs_pass *pass, int64_t done);
 
-/** The group of up to MXS_GROUP rows that starts `done` rows into a longer run. */
-mxsi_group mxsi_group_at(const mxsi_group *all, int64_t done);
-
-/** One group of 1 <= rows <= MXS_GROUP rows at a. */
-void mxsi_kernel_f64(const mxsi_group *group, const double *a);
-void mxsi_kernel_f32(const mxsi_group *group, const float *a);
+/** One group of 1 <= group->count <= MXS_GROUP rows of n entries at a. */
+void mxsi_kernel_f64(const mxs_pass *group, int64_t n, const double *a);
+void mxsi_kernel_f32(const mxs_pass *group, int64_t n, const float *a);
 
 #endif

@@ -223,7 +223,8 @@ static mxs_status measure_block(const gen *g, int64_t first, int64_t count, doub
       for (int64_t j = 0; j < entries; j++)
         ((float *)dense->rows)[i * entries + j] = (float)row[j];
   }
-  MXS_TRY(mxsi_op_dense.pass(g->dense, 0, count, g->X, NULL, NULL, y, NULL));
+  const mxs_pass pass = {.count = count, .x = g->X, .w = y};
+  MXS_TRY(mxsi_op_dense.pass(g->dense, &pass));
   mxsi_plant_noise(g->plant, first, count, y);
   return MXS_OK;
 }

@@ -80,7 +80,8 @@ static mxs_status measure(mxs_data *data, const mxs_plant *plant, const double *
     const int64_t first = data->first + mxs_blocks_first(&data->blocks, data->blocks.own[j]);
     const int64_t count = mxs_blocks_size(&data->blocks, data->blocks.own[j]);
     double *y = data->y + data->blocks.offset[j];
-    MXS_TRY(data->op->pass(data->self, first, count, X, NULL, NULL, y, NULL));
+    const mxs_pass pass = {.first = first, .count = count, .x = X, .w = y};
+    MXS_TRY(data->op->pass(data->self, &pass));
     mxsi_plant_noise(plant, first, count, y);
   }
   return MXS_OK;

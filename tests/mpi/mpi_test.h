@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -34,6 +35,11 @@ static inline int mpi_test_all(int condition) {
   int mine = condition != 0, all = 0;
   MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, MPI_COMM_WORLD);
   return all;
+}
+
+/** 1 when two arrays are equal bit for bit. */
+static inline int mpi_test_same_bits(const void *a, const void *b, size_t bytes) {
+  return memcmp(a, b, bytes) == 0;
 }
 
 /** Fail on all ranks when `condition` fails on one. Collective. */

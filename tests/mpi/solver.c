@@ -92,8 +92,8 @@ static void run_planted(MPI_Comm comm, const mxs_plant *plant, double hold_out, 
 }
 
 static int equal(const outcome *a, const outcome *b) {
-  return memcmp(a->U, b->U, sizeof a->U) == 0 && memcmp(a->V, b->V, sizeof a->V) == 0 &&
-         a->count == b->count && memcmp(a->rows, b->rows, sizeof a->rows) == 0;
+  return mpi_test_same_bits(a->U, b->U, sizeof a->U) && mpi_test_same_bits(a->V, b->V, sizeof a->V) &&
+         a->count == b->count && mpi_test_same_bits(a->rows, b->rows, sizeof a->rows);
 }
 
 static outcome alone, together, parts;
@@ -172,7 +172,7 @@ static mxs_status entries_apply(
   if (e->fail)
     return mxs_fail(MXS_ERR_NUMERIC, "the instrument is broken");
   for (int64_t i = 0; i < count; i++) {
-    const int64_t at = (first + i) % (N1 * N2);
+    const int64_t at = (first + i) % ENTRIES;
     z[i] = 0.0;
     for (int64_t c = 0; c < U.cols; c++)
       z[i] += U.a[at / N2 * U.ld + c] * V.a[at % N2 * V.ld + c];
@@ -189,30 +189,23 @@ static mxs_status entries_adjoint(void *self,
                                   mxs_mat C) {
   (void)self;
   for (int64_t i = 0; i < count; i++) {
-    const int64_t at = (first + i) % (N1 * N2), p = at / N2, q = at % N2;
+    const int64_t at = (first + i) % ENTRIES, p = at / N2, q = at % N2;
     for (int64_t c = 0; c < B.cols; c++)
       C.a[(transpose ? q : p) * C.ld + c] += w[i] * B.a[(transpose ? p : q) * B.ld + c];
   }
   return MXS_OK;
 }
 
-static mxs_status entries_pass(void *self,
-                               int64_t first,
-                               int64_t count,
-                               const double *x,
-                               const double *y,
-                               const double *weight,
-                               double *w,
-                               double *g) {
+static mxs_status entries_pass(void *self, const mxs_pass *pass) {
   const entries *e = self;
   if (e->fail)
     return mxs_fail(MXS_ERR_NUMERIC, "the instrument is broken");
-  for (int64_t i = 0; i < count; i++) {
-    const int64_t at = (first + i) % (N1 * N2);
-    if (x != NULL)
-      w[i] = x[at] - (y != NULL ? y[i] : 0.0);
-    if (g != NULL)
-      g[at] += (weight != NULL ? weight[i] : 1.0) * w[i];
+  for (int64_t i = 0; i < pass->count; i++) {
+    const int64_t at = (pass->first + i) % ENTRIES;
+    if (pass->x != NULL)
+      pass->w[i] = pass->x[at] - (pass->y != NULL ? pass->y[i] : 0.0);
+    if (pass->g != NULL)
+      pass->g[at] += (pass->weight != NULL ? pass->weight[i] : 1.0) * pass->w[i];
   }
   return MXS_OK;
 }
@@ -227,7 +220,7 @@ static mxs_status entries_norm(void *self, int64_t first, int64_t count, double 
 static mxs_status entries_y(void *self, int64_t first, int64_t count, double *y) {
   const entries *e = self;
   for (int64_t i = 0; i < count; i++)
-    y[i] = e->bad_y && first + i == 100 ? (double)NAN : e->X[(first + i) % (N1 * N2)];
+    y[i] = e->bad_y && first + i == 100 ? (double)NAN : e->X[(first + i) % ENTRIES];
   return MXS_OK;
 }
 
@@ -255,7 +248,7 @@ static mxs_problem_spec spec_of(entries *e,
                                 const double *v) {
   return (mxs_problem_spec){.n1 = N1,
                             .n2 = N2,
-                            .m = 2 * N1 * N2,
+                            .m = MEASUREMENTS,
                             .table = table,
                             .self = e,
                             .measurements = entries_y,
@@ -283,7 +276,7 @@ static void own_operator(void **state) {
     const mxs_hooks hooks = {.ctx = &r, .row = record};
     assert_ok(mxs_problem_create(MPI_COMM_WORLD, &spec, &options, &problem));
     const mxs_problem_info info = mxs_problem_get_info(problem);
-    assert_everywhere(info.n1 == N1 && info.n2 == N2 && info.m == 2 * N1 * N2 &&
+    assert_everywhere(info.n1 == N1 && info.n2 == N2 && info.m == MEASUREMENTS &&
                       info.truth_rank == 1);
     assert_ok(mxs_solver_create(problem, &how, &solver));
     begin(solver, outcomes[i]);

@@ -83,9 +83,14 @@ static void check_pass(const subject *s,
           fabs(term) + fabs(s->a[first + i][j]) * size * (with_weight ? fabs(weight[i]) : 1.0);
     }
   }
-  assert_int_equal(s->table->pass(s->self, first, count, with_x ? x : NULL, with_y ? y : NULL,
-                                  with_weight ? weight : NULL, w, with_g ? g : NULL),
-                   MXS_OK);
+  const mxs_pass w_pass = {first,
+                           count,
+                           with_x ? x : NULL,
+                           with_y ? y : NULL,
+                           with_weight ? weight : NULL,
+                           w,
+                           with_g ? g : NULL};
+  assert_int_equal(s->table->pass(s->self, &w_pass), MXS_OK);
   for (int64_t i = 0; i < count; i++) {
     double size = fabs(y[i]);
     for (int64_t j = 0; j < N; j++)
@@ -100,9 +105,14 @@ static void check_pass(const subject *s,
   double again_w[M], again_g[N];
   memcpy(again_w, numbers(1004, M), sizeof again_w);
   memcpy(again_g, start, sizeof again_g);
-  assert_int_equal(s->table->pass(s->self, first, count, with_x ? x : NULL, with_y ? y : NULL,
-                                  with_weight ? weight : NULL, again_w, with_g ? again_g : NULL),
-                   MXS_OK);
+  const mxs_pass again_w_pass = {first,
+                                 count,
+                                 with_x ? x : NULL,
+                                 with_y ? y : NULL,
+                                 with_weight ? weight : NULL,
+                                 again_w,
+                                 with_g ? again_g : NULL};
+  assert_int_equal(s->table->pass(s->self, &again_w_pass), MXS_OK);
   assert_memory_equal(again_w, w, sizeof w);
   assert_memory_equal(again_g, g, sizeof g);
 }
@@ -172,8 +182,10 @@ static void dense_of_another_rank(void **state) {
   assert_int_equal(mxs_blocks_create(M, ROWS, 1, 2, &blocks), MXS_OK);
   assert_int_equal(mxsi_dense_create(N, MXS_STORAGE_F64, &blocks, &dense), MXS_OK);
   double w[1], x[N] = {0};
-  assert_int_equal(mxsi_op_dense.pass(dense, 0, 1, x, NULL, NULL, w, NULL), MXS_ERR_INTERNAL);
-  assert_int_equal(mxsi_op_dense.pass(dense, 64, 1, x, NULL, NULL, w, NULL), MXS_OK);
+  mxs_pass pass = {.first = 0, .count = 1, .x = x, .w = w};
+  assert_int_equal(mxsi_op_dense.pass(dense, &pass), MXS_ERR_INTERNAL);
+  pass.first = 64;
+  assert_int_equal(mxsi_op_dense.pass(dense, &pass), MXS_OK);
   mxsi_op_dense.destroy(dense);
   mxs_blocks_clear(&blocks);
 }
