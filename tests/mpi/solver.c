@@ -7,6 +7,7 @@
 #include <string.h>
 
 enum { N1 = 11, N2 = 9, K = 4, ITERATIONS = 25, MOST_ROWS = 64, MOST_COLUMNS = 64 };
+enum { ENTRIES = N1 * N2, MEASUREMENTS = 2 * ENTRIES };
 
 /* What a run leaves. */
 typedef struct outcome {
@@ -92,8 +93,9 @@ static void run_planted(MPI_Comm comm, const mxs_plant *plant, double hold_out, 
 }
 
 static int equal(const outcome *a, const outcome *b) {
-  return mpi_test_same_bits(a->U, b->U, sizeof a->U) && mpi_test_same_bits(a->V, b->V, sizeof a->V) &&
-         a->count == b->count && mpi_test_same_bits(a->rows, b->rows, sizeof a->rows);
+  return mpi_test_same_bits(a->U, b->U, sizeof a->U) &&
+         mpi_test_same_bits(a->V, b->V, sizeof a->V) && a->count == b->count &&
+         mpi_test_same_bits(a->rows, b->rows, sizeof a->rows);
 }
 
 static outcome alone, together, parts;
@@ -162,7 +164,7 @@ static void stop_and_restore(void **state) {
 
 /* A caller's operator: A_i = e_p e_q^T for all (p, q), some twice. It can fail on one rank. */
 typedef struct entries {
-  double X[N1 * N2];
+  double X[ENTRIES];
   int fail, bad_y;
 } entries;
 

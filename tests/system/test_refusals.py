@@ -1,7 +1,5 @@
 """What may not change between two starts of a run, and what happens when a run cannot go on."""
 import os
-import signal
-import time
 import unittest
 from unittest import mock
 
@@ -9,7 +7,7 @@ import numpy as np
 
 import harness
 import reference as ref
-from harness import Case, Process, options
+from harness import Case
 
 
 class Resume(Case):
@@ -117,27 +115,6 @@ class Divergence(Case):
         before = (run / "checkpoint.h5").read_bytes()
         self.diverge("run", 2, 4.0, checkpoint_every="1h")
         self.assertEqual((run / "checkpoint.h5").read_bytes(), before)
-
-
-class InUse(Case):
-    def test_second_run_is_refused(self):
-        """It waits for half a minute, and names the first. The first does not notice."""
-        problem = self.gen(ensemble="rademacher", n1=32, n2=24, rank=2, measurements=2000, seed=1)
-        arguments = ["solve", *options(problem=problem, k=8, max_iterations=10**9, tolerance=0, metrics_every=10**6), "-o", self.dir / "run"]
-        first = Process(arguments)
-        self.addCleanup(first.end)
-        self.assertTrue(first.first_line())
-        start = time.monotonic()
-        second = harness.run(*arguments)
-        waited = time.monotonic() - start
-        self.assertEqual(second.code, 77, str(second))
-        self.assertEqual(len(second.errors), 1, str(second))
-        self.assertGreater(waited, 25)
-        self.assertIn(str(first.ranks()[0]), second.errors[0], "the process id of the holder")
-        self.assertTrue(first.running())
-        first.signal(signal.SIGUSR1)
-        self.assertEqual(first.finish().code, 75)
-        self.assertGreater(harness.summary(self.dir / "run")["iterations"], 0)
 
 
 if __name__ == "__main__":
