@@ -52,15 +52,17 @@ mxs_status mxs_cli_same(const mxs_cli_session *session,
                         const mxs_settings *settings,
                         const char *dir) {
   const char *kernel = mxs_la_blas_kernel();
-  MXS_TRY(mxs_comm_same(session->comm, digest_build(), "build of mxsense"));
+  MXS_TRY(mxs_comm_same(session->comm, digest_build(), "build of mxsense",
+                        "start one binary on all ranks"));
   MXS_TRY(mxs_comm_same(session->comm, mxs_hash64(kernel, strlen(kernel), DIGEST_KERNEL),
-                        "BLAS kernel (set OPENBLAS_CORETYPE to one that all nodes have)"));
+                        "BLAS kernel", "set OPENBLAS_CORETYPE to one that all nodes have"));
   char *echo = NULL;
   MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_echo(settings, &echo)));
   const uint64_t digest = mxs_hash64(echo, strlen(echo), DIGEST_SETTINGS);
   mxs_release(&echo);
-  MXS_TRY(mxs_comm_same(session->comm, digest, "command line"));
+  MXS_TRY(
+      mxs_comm_same(session->comm, digest, "command line", "start all ranks with the same one"));
   return dir == NULL ? MXS_OK
                      : mxs_comm_same(session->comm, mxs_hash64(dir, strlen(dir), DIGEST_DIRECTORY),
-                                     "run directory");
+                                     "run directory", "start all ranks with the same one");
 }

@@ -48,7 +48,10 @@ mxs_status mxs_comm_agree(const mxs_comm *comm, mxs_status status) {
   return mxs_fail((mxs_status)message.status, "%s", message.text);
 }
 
-mxs_status mxs_comm_same(const mxs_comm *comm, uint64_t digest, const char *what) {
+mxs_status mxs_comm_same(const mxs_comm *comm,
+                         uint64_t digest,
+                         const char *what,
+                         const char *remedy) {
   uint64_t root = digest;
   MPI_Bcast(&root, 1, MPI_UINT64_T, 0, comm->mpi);
   int mine = root == digest ? 0 : comm->size - comm->rank;
@@ -56,9 +59,8 @@ mxs_status mxs_comm_same(const mxs_comm *comm, uint64_t digest, const char *what
   MPI_Allreduce(&mine, &worst, 1, MPI_INT, MPI_MAX, comm->mpi);
   if (worst == 0)
     return MXS_OK;
-  return mxs_fail(MXS_ERR_MISMATCH,
-                  "rank %d was started with another %s than rank 0: start all ranks alike",
-                  comm->size - worst, what);
+  return mxs_fail(MXS_ERR_MISMATCH, "rank %d has another %s than rank 0: %s", comm->size - worst,
+                  what, remedy);
 }
 
 void mxs_comm_bcast(const mxs_comm *comm, void *data, int64_t bytes, int root) {

@@ -27,7 +27,10 @@ MXS_CHECKED mxs_status mxs_comm_agree(const mxs_comm *comm, mxs_status status);
 /** Compare a 64-bit digest over the ranks. Collective.
  *  @retval MXS_ERR_MISMATCH they differ; the text says `what` does and names the first rank that
  * disagrees with rank 0 */
-MXS_CHECKED mxs_status mxs_comm_same(const mxs_comm *comm, uint64_t digest, const char *what);
+MXS_CHECKED mxs_status mxs_comm_same(const mxs_comm *comm,
+                                     uint64_t digest,
+                                     const char *what,
+                                     const char *remedy);
 
 /** Broadcast `bytes` bytes from rank `root`, in pieces where they exceed MPI's counts. Collective.
  */

@@ -41,13 +41,13 @@ static void agree_on_failure(void **state) {
 
 static void same(void **state) {
   (void)state;
-  assert_ok(mxs_comm_same(comm, 0xfedcba9876543210U, "the moon"));
+  assert_ok(mxs_comm_same(comm, 0xfedcba9876543210U, "moon", "look up"));
   for (int bad = 1; bad < comm->size; bad++) {
-    const mxs_status status = mxs_comm_same(comm, comm->rank >= bad ? 2 : 1, "the moon");
+    const mxs_status status = mxs_comm_same(comm, comm->rank >= bad ? 2 : 1, "moon", "look up");
     char name[32];
     (void)snprintf(name, sizeof name, "rank %d", bad);
     assert_everywhere(status == MXS_ERR_MISMATCH);
-    assert_everywhere(strstr(mxs_last_error(), "the moon") != NULL &&
+    assert_everywhere(strstr(mxs_last_error(), "moon than rank 0: look up") != NULL &&
                       strstr(mxs_last_error(), name) != NULL);
   }
 }

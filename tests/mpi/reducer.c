@@ -211,7 +211,7 @@ static void agreement_names_the_lowest_failing_rank(void **state) {
   }
   assert_everywhere(mxs_comm_agree(world, MXS_OK) == MXS_OK);
   const mxs_status same =
-      mxs_comm_same(world, (uint64_t)(world->rank == world->size - 1), "binary");
+      mxs_comm_same(world, (uint64_t)(world->rank == world->size - 1), "binary", "take one");
   assert_everywhere(same == (world->size > 1 ? MXS_ERR_MISMATCH : MXS_OK));
   mxs_comm_destroy(&world);
 }
