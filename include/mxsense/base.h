@@ -4,8 +4,7 @@
  *  Collectivity, as used in all headers of mxsense:
  *   - Local: no communication; ranks may differ in arguments and status.
  *   - Collective: every rank of the communicator calls it, and all return the same status.
- *   - Logically collective: same arguments on every rank, no communication.
- */
+ *   - Logically collective: same arguments on every rank, no communication. */
 #ifndef MXSENSE_BASE_H
 #define MXSENSE_BASE_H
 
@@ -56,11 +55,11 @@ MXS_API const char *mxs_status_text(mxs_status status);
 MXS_API int mxs_status_exit_code(mxs_status status);
 
 /** Text of this thread's last error, without newline; "" if none. Valid until the next error.
- * Local. */
+ *  Local. */
 MXS_API const char *mxs_last_error(void);
 
 /** Record an error text for this thread and return `status`: `return mxs_fail(MXS_ERR_DATA, ...)`.
- * Local. The text names the file or key, and what to do. */
+ *  Local. The text names the file or key, and what to do. */
 MXS_API mxs_status mxs_fail(mxs_status status, const char *format, ...) MXS_PRINTF(2, 3);
 
 /** Return early with the status of a failed call. */
@@ -102,12 +101,12 @@ static inline mxs_cmat mxs_cview(const double *a, int64_t rows, int64_t cols) {
 }
 
 /** Allocate `count` zeroed elements of `size` bytes, 64-byte aligned; `*(void **)out` receives the
- * pointer (never NULL on success, also for count 0). Local. @retval MXS_ERR_MEMORY, also when count
- * * size overflows. */
+ *  pointer (never NULL on success, also for count 0). Local. @retval MXS_ERR_MEMORY, also when
+ *  count * size overflows. */
 MXS_API MXS_CHECKED mxs_status mxs_alloc(int64_t count, size_t size, void *out);
 
 /** Free what mxs_alloc() gave and set the pointer to NULL; `out` is the address of the pointer.
- * Local. */
+ *  Local. */
 MXS_API void mxs_release(void *out);
 
 /** Number of mxs_alloc() blocks not yet released in this process; 0 when nothing leaks. Local. */

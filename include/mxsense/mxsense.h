@@ -1,7 +1,6 @@
 /** @file
  *  mxsense: recovery of low-rank matrices from linear measurements by factorised gradient descent.
- *  Includes all public headers. Start at solve.h.
- */
+ *  Includes all public headers. Start at solve.h. */
 #ifndef MXSENSE_MXSENSE_H
 #define MXSENSE_MXSENSE_H
 

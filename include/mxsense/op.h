@@ -2,13 +2,13 @@
  *  Measurement operators: linear maps A(X) = (<A_0, X>, ..., <A_{m-1}, X>) of an n1 x n2 matrix X.
  *
  *  An operator is a table of functions over ranges of measurements. The functions are local: they
- * know no rank and send no message, and are only called for ranges inside one canonical block. The
- * same range and arguments must give the same bits at every call: the solver's reproducibility
- * rests on it.
+ *  know no rank and send no message, and are only called for ranges inside one canonical block. The
+ *  same range and arguments must give the same bits at every call: the solver's reproducibility
+ *  rests on it.
  *
  *  A table supplies one of two families; the solver composes everything else from it:
  *   - `apply` and `adjoint_mul` for structured operators (entries, rank-one, masks, ...), which
- * then never touch n1 x n2 numbers;
+ *     then never touch n1 x n2 numbers;
  *   - `pass` for operators whose A_i are full matrices: both directions in one visit to each A_i.
  */
 #ifndef MXSENSE_OP_H
@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 /** One visit to a range of measurements of a full-matrix operator, in one or both directions. No
- * aliasing. */
+ *  aliasing. */
 typedef struct mxs_pass {
   int64_t first, count; /**< measurements first .. first + count - 1 */
   const double *x;      /**< X row-major, n1 n2 numbers; NULL: adjoint only, w is input and stays */
@@ -32,7 +32,7 @@ typedef struct mxs_pass {
 } mxs_pass;
 
 /** Functions of a measurement operator. `self` is the pointer given together with the table. All
- * Local. A status other than MXS_OK (with mxs_fail() for the text) ends the solve on all ranks. */
+ *  Local. A status other than MXS_OK (with mxs_fail() for the text) ends the solve on all ranks. */
 typedef struct mxs_op_table {
   /** Short name, shown in the log. */
   const char *name;
@@ -43,7 +43,7 @@ typedef struct mxs_op_table {
 
   /** C += (sum_i w_i A_i) B  (transpose = 0; B: n2 x c, C: n1 x c), or
    *  C += (sum_i w_i A_i)^T B (transpose = 1; B: n1 x c, C: n2 x c).  w: count doubles; no
-   * aliasing. */
+   *  aliasing. */
   mxs_status (*adjoint_mul)(void *self,
                             int64_t first,
                             int64_t count,

@@ -1,11 +1,10 @@
 /** @file
  *  A recovery problem: measurements y_i = <A_i, X*> + noise of an unknown n1 x n2 matrix X*,
- * sharded over the ranks of a communicator.
+ *  sharded over the ranks of a communicator.
  *
  *  Measurements are cut into canonical blocks, fixed by m, n1, n2 and k alone; block b of the fixed
  *  (bit-reversed) order belongs to rank b mod P. Each rank holds its own blocks of y, and of A
- * where A is stored, and nothing else.
- */
+ *  where A is stored, and nothing else. */
 #ifndef MXSENSE_PROBLEM_H
 #define MXSENSE_PROBLEM_H
 
@@ -41,8 +40,8 @@ typedef struct mxs_problem_options {
 } mxs_problem_options;
 
 /** Recipe of a planted problem: X* = U* V*^T with orthonormal singular vectors, singular values
- * evenly spaced from 1 to 1/condition; y_i = <A_i, X*> + noise * N(0, 1). A generated ensemble's A
- * is never stored. */
+ *  evenly spaced from 1 to 1/condition; y_i = <A_i, X*> + noise * N(0, 1). A generated ensemble's A
+ *  is never stored. */
 typedef struct mxs_plant {
   int64_t n1, n2;       /**< shape of X* */
   int64_t rank;         /**< 1 <= rank <= min(n1, n2) */
@@ -84,7 +83,7 @@ MXS_API MXS_CHECKED mxs_status mxs_problem_create(MPI_Comm comm,
  *  Only in builds with HDF5. Every entry is checked to be finite.
  *  @retval MXS_ERR_INPUT no such file  @retval MXS_ERR_PERMISSION not readable
  *  @retval MXS_ERR_DATA not HDF5, shapes or types wrong, or not finite; the text names path,
- * dataset, index */
+ *  dataset, index */
 MXS_API MXS_CHECKED mxs_status mxs_problem_load(MPI_Comm comm,
                                                 const char *path,
                                                 const mxs_problem_options *options,

@@ -2,17 +2,17 @@
  *  Factorised gradient descent from a small random start, for problems of problem.h.
  *
  *      f(U, V) = 1/(2m) sum_i R_i^2,   R_i = <A_i, U V^T> - y_i,   U: n1 x k,  V: n2 x k
- *      G = (1/m) sum_i R_i A_i;   U <- U - step G V,   V <- V - step G^T U   (both from the old
- * pair)
+ *      G = (1/m) sum_i R_i A_i;   U <- U - step G V,   V <- V - step G^T U
+ *
+ *  (both steps from the old pair).
  *
  *  The method of Soltanolkotabi, Stoeger and Xie, "Implicit balancing and regularization" (COLT
- * 2023), in raw (not 1/sqrt(m)-normalised) measurements: the iterates are the paper's for the same
- * step.
+ *  2023), in raw (not 1/sqrt(m)-normalised) measurements: the iterates are the paper's for the same
+ *  step.
  *
  *  One allreduce per iteration carries the factor gradients, the loss, the held-out loss and the
- * status words. With MXS_REDUCTION_REPRODUCIBLE, factors and metrics (but times) are the same bits
- * at any number of ranks.
- */
+ *  status words. With MXS_REDUCTION_REPRODUCIBLE, factors and metrics (but times) are the same bits
+ *  at any number of ranks. */
 #ifndef MXSENSE_SOLVE_H
 #define MXSENSE_SOLVE_H
 
@@ -72,12 +72,12 @@ typedef struct mxs_hooks {
   /** What this rank asks for, read once per iteration. Local. */
   int (*poll)(void *ctx, int64_t iteration);
   /** A metrics row; names from mxs_solver_columns(). Logically collective, the same bits on all
-   * ranks. */
+   *  ranks. */
   mxs_status (*row)(void *ctx, const double *row);
   /** Every iteration, after the pass: for progress. Logically collective. */
   void (*progress)(void *ctx, int64_t iteration, double loss, double relative_residual);
   /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Called when a
-   * hook asked for it, and at every end but divergence; `reason` tells which. Collective. */
+   *  hook asked for it, and at every end but divergence; `reason` tells which. Collective. */
   mxs_status (*checkpoint)(void *ctx, int64_t iteration, mxs_reason reason);
 } mxs_hooks;
 
@@ -96,9 +96,9 @@ typedef struct mxs_result {
 
 /** Prepare a solve: spectrum of the back-projection (one pass), start, workspace. Collective.
  *  `problem` is borrowed and must outlive the solver. Memory per rank, doubles: about 6 (n1 + n2)
- * k, and for operators with `pass` 2 n1 n2.
+ *  k, and for operators with `pass` 2 n1 n2.
  *  @retval MXS_ERR_SETTINGS an option is out of range  @retval MXS_ERR_DATA start factors not
- * finite */
+ *  finite */
 MXS_API MXS_CHECKED mxs_status mxs_solver_create(mxs_problem *problem,
                                                  const mxs_solve_options *options,
                                                  mxs_solver **solver);
@@ -119,7 +119,7 @@ MXS_API void mxs_solver_factors(const mxs_solver *solver, mxs_cmat *U, mxs_cmat 
 MXS_API int64_t mxs_solver_columns(const mxs_solver *solver, const char *const **names);
 
 /** One named array of the state of a solver, of doubles or of 64-bit integers, the same on all
- * ranks. */
+ *  ranks. */
 typedef struct mxs_array {
   const char *name; /**< for instance "factors/U", "state/scales" */
   int is_integer;
@@ -128,12 +128,12 @@ typedef struct mxs_array {
 } mxs_array;
 
 /** Everything that is needed to go on: save all arrays; to resume, create a solver with the same
- * problem and options, fill them all, and call mxs_solver_restored(). Local. @returns their number
+ *  problem and options, fill them all, and call mxs_solver_restored(). Local. @returns their number
  */
 MXS_API int64_t mxs_solver_state(mxs_solver *solver, mxs_array **arrays);
 
 /** Tell the solver that its state was filled in. The pass of the saved iteration is repeated, so
- * rows from that iteration on come again, with the same bits. Collective. */
+ *  rows from that iteration on come again, with the same bits. Collective. */
 MXS_API MXS_CHECKED mxs_status mxs_solver_restored(mxs_solver *solver);
 
 #ifdef __cplusplus

@@ -1,14 +1,14 @@
 /** @file
  *  Counter-based random numbers: every value is a pure function of (seed, stream, row, column), the
- * same on every machine. Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as
- * easy as 1, 2, 3", SC 2011). */
+ *  same on every machine. Philox4x32-10 (Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as
+ *  easy as 1, 2, 3", SC 2011). */
 #ifndef MXS_BASE_RANDOM_H
 #define MXS_BASE_RANDOM_H
 
 #include <stdint.h>
 
-/** Streams keep the uses of one seed apart. Those of `gen` are below 16, those of the solver
- * from 16. */
+/** Streams keep the uses of one seed apart. Those of `gen` are below 16, those of the solver from
+ *  16. */
 typedef enum mxs_stream {
   MXS_STREAM_ENSEMBLE = 0,
   MXS_STREAM_TRUTH_U = 1,
@@ -24,14 +24,14 @@ typedef enum mxs_stream {
 void mxs_philox4x32(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]);
 
 /** Words of `count` consecutive counters c = first .. first + count - 1 of row `row`: 4 count
- * words. Vectorised. */
+ *  words. Vectorised. */
 void mxs_random_words(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, int64_t count, uint32_t *words);
 
 /** N(0, 1) numbers 4c .. 4c + 3 of row `row` for the same counters, by Box-Muller from 32-bit
- * uniforms u = (word + 1/2) 2^-32:  (r cos t, r sin t) with r = sqrt(-2 log u_0), t = 2 pi u_1,
- * then the same of words 2 and 3. log, sin and cos are ours, from basic IEEE operations: the same
- * bits on every machine. |value| < 6.8. */
+ *  uniforms u = (word + 1/2) 2^-32:  (r cos t, r sin t) with r = sqrt(-2 log u_0), t = 2 pi u_1,
+ *  then the same of words 2 and 3. log, sin and cos are ours, from basic IEEE operations: the same
+ *  bits on every machine. |value| < 6.8. */
 void mxs_random_gaussian(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, int64_t count, double *values);
 

@@ -2,8 +2,8 @@
  *  Vector types and per-instruction-set clones of hot loops. Room `base`.
  *
  *  A loop marked MXS_SIMD is compiled for AVX-512, AVX2 and the baseline, and picked by the CPU at
- * load time. The lane structure is written out and contraction is off, so all clones give the same
- * bits. */
+ *  load time. The lane structure is written out and contraction is off, so all clones give the same
+ *  bits. */
 #ifndef MXS_BASE_SIMD_H
 #define MXS_BASE_SIMD_H
 

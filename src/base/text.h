@@ -18,7 +18,7 @@ MXS_CHECKED mxs_status mxs_text_add(mxs_text *text, const char *format, ...) MXS
 MXS_CHECKED mxs_status mxs_text_format(char **out, const char *format, ...) MXS_PRINTF(2, 3);
 
 /** Append `words` (separated by spaces), broken into lines of at most `width` columns, each but the
- * first indented by `indent`; the first starts at column `indent`. Ends with a newline. Local. */
+ *  first indented by `indent`; the first starts at column `indent`. Ends with a newline. Local. */
 MXS_CHECKED mxs_status mxs_text_wrap(mxs_text *text, const char *words, int indent, int width);
 
 #endif

@@ -6,8 +6,8 @@
  *  its own name (factors/U, factors/V, state/...), metrics/<column>, config (text), manifest (text:
  *  name, type, shape and digest of each dataset), and root attributes format
  *  = "mxsense-checkpoint", format_version, creator, iteration, finished, reason, blas_kernel,
- * problem_digest, config_digest, and digest, which seals attributes, config and manifest. Each
- * dataset has its XXH3-128 as attribute `xxh3_128`. */
+ *  problem_digest, config_digest, and digest, which seals attributes, config and manifest. Each
+ *  dataset has its XXH3-128 as attribute `xxh3_128`. */
 #ifndef MXS_CKPT_CKPT_H
 #define MXS_CKPT_CKPT_H
 
@@ -35,8 +35,8 @@ typedef struct mxs_ckpt_info {
 
 /** Write, verify and publish a checkpoint. Collective: written in row slabs by all ranks to
  *  DIR/checkpoint.tmp.<tag>.h5, closed, read back and compared with digests of the memory, fsync,
- * current -> previous, temporary -> current, fsync of the directory. On failure the temporary file
- * is removed and what was there stays. Arrays are replicated: the same on all ranks.
+ *  current -> previous, temporary -> current, fsync of the directory. On failure the temporary file
+ *  is removed and what was there stays. Arrays are replicated: the same on all ranks.
  *  @retval MXS_ERR_IO the text says which step failed on which rank */
 MXS_CHECKED mxs_status mxs_ckpt_write(const mxs_comm *comm,
                                       const char *dir,
@@ -51,8 +51,8 @@ MXS_CHECKED mxs_status mxs_ckpt_write(const mxs_comm *comm,
 typedef struct mxs_ckpt mxs_ckpt;
 
 /** Read the newest good checkpoint of a directory: checkpoint.h5, else checkpoint.prev.h5.
- * Collective: rank 0 reads, all receive. `*out` = NULL with MXS_OK when there is none. `*note`
- * (released by mxs_release()) says why the newest was passed over, or is NULL.
+ *  Collective: rank 0 reads, all receive. `*out` = NULL with MXS_OK when there is none. `*note`
+ *  (released by mxs_release()) says why the newest was passed over, or is NULL.
  *  @retval MXS_ERR_IO there are checkpoints, but none verifies */
 MXS_CHECKED mxs_status mxs_ckpt_read_latest(const mxs_comm *comm,
                                             const char *dir,
@@ -60,7 +60,7 @@ MXS_CHECKED mxs_status mxs_ckpt_read_latest(const mxs_comm *comm,
                                             char **note);
 
 /** Read one checkpoint file. Collective, as above. @retval MXS_ERR_INPUT missing  @retval
- * MXS_ERR_DATA not a checkpoint, or does not verify */
+ *  MXS_ERR_DATA not a checkpoint, or does not verify */
 MXS_CHECKED mxs_status mxs_ckpt_read(const mxs_comm *comm, const char *path, mxs_ckpt **out);
 
 void mxs_ckpt_destroy(mxs_ckpt **ckpt);
@@ -73,7 +73,7 @@ int64_t mxs_ckpt_arrays(const mxs_ckpt *ckpt, const mxs_array **arrays);
 const mxs_history *mxs_ckpt_history(const mxs_ckpt *ckpt);
 
 /** Copy the checkpoint's arrays into `arrays` by name. Local. @retval MXS_ERR_DATA one is missing
- * or has another shape */
+ *  or has another shape */
 MXS_CHECKED mxs_status mxs_ckpt_fill(const mxs_ckpt *ckpt, mxs_array *arrays, int64_t count);
 
 #endif

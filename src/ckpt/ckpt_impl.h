@@ -11,7 +11,7 @@ enum { MXSI_CKPT_FORMAT_VERSION = 1, MXSI_CKPT_NAME = 128 };
 #define MXSI_CKPT_FORMAT "mxsense-checkpoint"
 
 /** A checkpoint in memory. The manifest lists what the file holds, one line per dataset, metrics
- * last: "name f64|i64 rows cols digest". */
+ *  last: "name f64|i64 rows cols digest". */
 struct mxs_ckpt {
   char *path, *manifest, *config;
   mxs_ckpt_info info;
@@ -34,7 +34,7 @@ MXS_CHECKED mxs_status mxsi_ckpt_seal(const mxs_ckpt_info *info,
                                       char seal[MXS_STORE_DIGEST_TEXT]);
 
 /** Read one file and verify every digest. Local, serial. `seal` receives the digest above; `newer`
- * whether the format is beyond this build. @retval as mxs_ckpt_read() */
+ *  whether the format is beyond this build. @retval as mxs_ckpt_read() */
 MXS_CHECKED mxs_status mxsi_ckpt_load(const char *path,
                                       mxs_ckpt **out,
                                       char seal[MXS_STORE_DIGEST_TEXT],

@@ -40,7 +40,7 @@ typedef struct mxs_cli_args {
 } mxs_cli_args;
 
 /** Take `argv` (its first entry is the command's name) apart. Local. @retval MXS_ERR_USAGE unknown
- * option with the nearest, missing value, or more than `operands` operands */
+ *  option with the nearest, missing value, or more than `operands` operands */
 MXS_CHECKED mxs_status
 mxs_cli_parse(const mxs_table *table, int operands, int argc, char **argv, mxs_cli_args *args);
 
@@ -53,14 +53,14 @@ MXS_CHECKED mxs_status mxs_cli_apply(const mxs_table *table,
 int mxs_cli_given(const mxs_table *table, const mxs_cli_args *args, const char *key);
 
 /** Check that an option was given. Local. @retval MXS_ERR_USAGE it was not; the text shows
- * `example` */
+ *  `example` */
 MXS_CHECKED mxs_status mxs_cli_need(const mxs_table *table,
                                     const mxs_cli_args *args,
                                     const char *key,
                                     const char *example);
 
 /** `first` followed by more options of the command itself, in `storage` of MXS_CLI_OPTIONS entries.
- * Local. */
+ *  Local. */
 mxs_table mxs_cli_join(const mxs_table *first,
                        const mxs_option *more,
                        int count,
@@ -68,7 +68,7 @@ mxs_table mxs_cli_join(const mxs_table *first,
                        mxs_option *storage);
 
 /** Print a --help text: `before`, the options of the table, `after`, exit codes. Rank 0. Returns
- * the exit code. */
+ *  the exit code. */
 int mxs_cli_help(const mxs_cli_session *session,
                  const char *before,
                  const mxs_table *table,
@@ -81,16 +81,16 @@ extern const char mxs_cli_exit_codes[];
 mxs_cli_session mxs_cli_session_early(void);
 
 /** Start MPI and HDF5; call it once arguments are valid. Signals end a command again that does not
- * obey them. Collective. */
+ *  obey them. Collective. */
 MXS_CHECKED mxs_status mxs_cli_begin(mxs_cli_session *session, int obeys_signals);
 
 /** Report `status` if it is an error, end MPI if it was started, and return the exit code: that of
- * the status, else `code`. Collective once MPI was started; then all ranks give the same status and
- * code. */
+ *  the status, else `code`. Collective once MPI was started; then all ranks give the same status
+ *  and code. */
 int mxs_cli_end(mxs_cli_session *session, mxs_status status, int code);
 
 /** One line "mxsense: error: ..." or "mxsense: warning: ..." on standard error, control characters
- * made spaces. Rank 0. */
+ *  made spaces. Rank 0. */
 void mxs_cli_error(const mxs_cli_session *session, const char *text);
 void mxs_cli_warning(const mxs_cli_session *session, const char *text);
 
@@ -105,7 +105,7 @@ MXS_CHECKED mxs_status mxs_cli_read_file(const mxs_cli_session *session,
                                          size_t *length);
 
 /** One BLAS thread per rank, and the kernel that this processor runs fastest: may start the program
- * anew, once. Local. Returns a warning, or NULL. */
+ *  anew, once. Local. Returns a warning, or NULL. */
 const char *mxs_cli_select_kernel(char **argv);
 
 /** Print --version. Rank 0. Returns the exit code. */

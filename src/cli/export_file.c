@@ -1,6 +1,6 @@
 #include "cli/export_file.h"
-#include "conf/number.h"
 #include "base/text.h"
+#include "conf/number.h"
 #include "store/store.h"
 
 #include <errno.h>

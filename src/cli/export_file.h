@@ -14,8 +14,8 @@ typedef struct mxs_export_part {
 } mxs_export_part;
 
 /** Write the parts: one HDF5 file, or a file for each part, named PATH_name where there is more
- * than one. The format's ending is added where `path` has none. `written` gets
- * the names, with " and " between them. On failure nothing is left behind. Local.
+ *  than one. The format's ending is added where `path` has none. `written` gets the names, with "
+ *  and " between them. On failure nothing is left behind. Local.
  *  @retval MXS_ERR_CREATE a file exists, or its directory does not  @retval MXS_ERR_PERMISSION
  * @retval MXS_ERR_IO */
 MXS_CHECKED mxs_status mxs_export_write(mxs_export_format format,

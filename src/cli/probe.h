@@ -26,8 +26,8 @@ typedef struct mxs_probe_result {
 } mxs_probe_result;
 
 /** Time the solver's own pass over a sample of the problem's shape on all ranks, and scale it to
- * the problem. Takes a second or so, and at most 256 MB per rank beside the workspace of a solve.
- * Collective. */
+ *  the problem. Takes a second or so, and at most 256 MB per rank beside the workspace of a solve.
+ *  Collective. */
 MXS_CHECKED mxs_status mxs_probe_iteration(const mxs_comm *comm,
                                            const mxs_probe_shape *shape,
                                            mxs_probe_result *out);
@@ -39,9 +39,9 @@ typedef struct mxs_probe_io {
 } mxs_probe_io;
 
 /** Write a checkpoint with factors n1 x k and n2 x k, or larger ones where these are too small to
- * tell a rate, in a new directory below `dir`, read it, compare, and remove both. Collective.
+ *  tell a rate, in a new directory below `dir`, read it, compare, and remove both. Collective.
  *  @retval MXS_ERR_INPUT no such directory  @retval MXS_ERR_PERMISSION not writable  @retval
- * MXS_ERR_IO it failed */
+ *  MXS_ERR_IO it failed */
 MXS_CHECKED mxs_status mxs_probe_checkpoint(
     const mxs_comm *comm, const char *dir, int64_t n1, int64_t n2, int64_t k, mxs_probe_io *out);
 

@@ -7,8 +7,8 @@
 #include "conf/settings.h"
 
 /** Defaults and the command line into `fields`, which starts with an mxs_settings: shows bad values
- * before MPI_Init. Without a settings file the settings must fit together already, unless `open`
- * says that a problem need not be named. Local.
+ *  before MPI_Init. Without a settings file the settings must fit together already, unless `open`
+ *  says that a problem need not be named. Local.
  *  @retval MXS_ERR_SETTINGS bad value */
 MXS_CHECKED mxs_status mxs_cli_precheck(const mxs_table *table,
                                         const mxs_cli_args *args,
@@ -16,14 +16,14 @@ MXS_CHECKED mxs_status mxs_cli_precheck(const mxs_table *table,
                                         void *fields);
 
 /** Defaults, then the settings file (operand 0, if there is one), then the command line.
- * Collective. */
+ *  Collective. */
 MXS_CHECKED mxs_status mxs_cli_settings(const mxs_cli_session *session,
                                         const mxs_table *table,
                                         const mxs_cli_args *args,
                                         void *fields);
 
 /** Compare build, BLAS kernel, settings and directory over the ranks. Collective. @retval
- * MXS_ERR_MISMATCH they differ */
+ *  MXS_ERR_MISMATCH they differ */
 MXS_CHECKED mxs_status mxs_cli_same(const mxs_cli_session *session,
                                     const mxs_settings *settings,
                                     const char *dir);

@@ -10,7 +10,7 @@
 typedef enum mxs_cli_kind { MXS_CLI_PROBLEM, MXS_CLI_CHECKPOINT, MXS_CLI_RUN } mxs_cli_kind;
 
 /** Look at a path. Local. @retval MXS_ERR_INPUT no such file or directory  @retval
- * MXS_ERR_PERMISSION not readable
+ *  MXS_ERR_PERMISSION not readable
  *  @retval MXS_ERR_DATA a file that is not HDF5, or a directory that is not a run */
 MXS_CHECKED mxs_status mxs_cli_kind_of(const char *path, mxs_cli_kind *kind);
 
@@ -23,7 +23,7 @@ MXS_CHECKED mxs_status mxs_cli_find_array(const mxs_ckpt *ckpt,
                                           const mxs_array **array);
 
 /** Singular values of U V^T, descending; `*count` = min(n1, n2, k) of them, released with
- * mxs_release(). By the QR cores of the factors: U V^T is not formed. Local. */
+ *  mxs_release(). By the QR cores of the factors: U V^T is not formed. Local. */
 MXS_CHECKED mxs_status mxs_cli_singular_values(mxs_cmat U,
                                                mxs_cmat V,
                                                double **values,

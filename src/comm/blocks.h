@@ -2,9 +2,9 @@
  *  Canonical blocks: how measurements are cut and which rank owns which. Room `comm`.
  *
  *  Blocks are fixed by shapes, never by the number of ranks. Their order is the bit reversal of the
- * block index over the next power of two, and the block at position t of that order belongs to rank
- * t mod P: every prefix of the order is a fair sample of a sorted file and is spread over all
- * ranks. */
+ *  block index over the next power of two, and the block at position t of that order belongs to
+ *  rank t mod P: every prefix of the order is a fair sample of a sorted file and is spread over all
+ *  ranks. */
 #ifndef MXS_COMM_BLOCKS_H
 #define MXS_COMM_BLOCKS_H
 
@@ -23,8 +23,8 @@ typedef struct mxs_blocks {
 } mxs_blocks;
 
 /** Measurements per block for m measurements: 10 k, so that the projection of a block's gradient on
- * the factors is a small part of the work on its entries; down to 2 k, and 32, where that gives 64
- * blocks to share; at most MXS_MAX_BLOCKS blocks; a multiple of 8. Local. */
+ *  the factors is a small part of the work on its entries; down to 2 k, and 32, where that gives 64
+ *  blocks to share; at most MXS_MAX_BLOCKS blocks; a multiple of 8. Local. */
 int64_t mxs_blocks_rows(int64_t m, int64_t k);
 
 /** Cut m measurements and list this rank's blocks. Local. */

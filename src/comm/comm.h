@@ -1,6 +1,6 @@
 /** @file
  *  The communicator of a problem: agreement on a status, equality checks, small reductions. Room
- * `comm`. */
+ *  `comm`. */
 #ifndef MXS_COMM_COMM_H
 #define MXS_COMM_COMM_H
 
@@ -20,13 +20,13 @@ MXS_CHECKED mxs_status mxs_comm_create(MPI_Comm mpi, mxs_comm **out);
 void mxs_comm_destroy(mxs_comm **comm);
 
 /** Turn local statuses into one. Collective: all ranks return the status of the lowest failing
- * rank, with its error text, prefixed by "[rank r] " when more than one rank takes part. MXS_OK if
- * none failed. One small allreduce. */
+ *  rank, with its error text, prefixed by "[rank r] " when more than one rank takes part. MXS_OK if
+ *  none failed. One small allreduce. */
 MXS_CHECKED mxs_status mxs_comm_agree(const mxs_comm *comm, mxs_status status);
 
 /** Compare a 64-bit digest over the ranks. Collective.
  *  @retval MXS_ERR_MISMATCH they differ; the text says `what` does and names the first rank that
- * disagrees with rank 0 */
+ *  disagrees with rank 0 */
 MXS_CHECKED mxs_status mxs_comm_same(const mxs_comm *comm,
                                      uint64_t digest,
                                      const char *what,

@@ -1,19 +1,19 @@
 /** @file
  *  Sums over blocks of measurements that do not depend on order, on the number of ranks, or on the
- * allreduce algorithm. Room `comm`.
+ *  allreduce algorithm. Room `comm`.
  *
  *  A leaf is what one block contributes: a row of doubles, cut into quantities (gradient of U,
- * gradient of V, loss, ...). In reproducible mode each entry v of a quantity with scale exponent e
- * is split into two integers, t = v 2^(35 - e),   hi = rint(t),   lo = rint((t - hi) 2^40), and
- * added: integer sums have no rounding, so no order. The scale follows the largest entry of the
- * pass before: with 2^13 blocks there is room for entries up to 2^13 times that one, and a
- * resolution of 2^-75 of it. A pass in which an entry outgrew the room, or in which all shrank
- * below 2^-22 of it, must be redone, with a scale that fits; finish() says so, with the same answer
- * on all ranks. Every leaf is thus kept to 2^-53 of its largest entry or better.
+ *  gradient of V, loss, ...). In reproducible mode each entry v of a quantity with scale exponent e
+ *  is split into two integers, t = v 2^(35 - e),   hi = rint(t),   lo = rint((t - hi) 2^40), and
+ *  added: integer sums have no rounding, so no order. The scale follows the largest entry of the
+ *  pass before: with 2^13 blocks there is room for entries up to 2^13 times that one, and a
+ *  resolution of 2^-75 of it. A pass in which an entry outgrew the room, or in which all shrank
+ *  below 2^-22 of it, must be redone, with a scale that fits; finish() says so, with the same
+ *  answer on all ranks. Every leaf is thus kept to 2^-53 of its largest entry or better.
  *
  *  The largest exponent travels in the same message: each block adds one to a counter of its
- * exponent relative to the scale (64 counters of 14 bits in 16 words per quantity). Counters of
- * status words ride along too.
+ *  exponent relative to the scale (64 counters of 14 bits in 16 words per quantity). Counters of
+ *  status words ride along too.
  *
  *  In fast mode leaves are summed as doubles, and by MPI_Allreduce in its own order. */
 #ifndef MXS_COMM_REDUCER_H
@@ -28,7 +28,7 @@ enum { MXS_REDUCER_QUANTITIES = 4, MXS_REDUCER_WORDS = 4 };
 typedef struct mxs_reducer mxs_reducer;
 
 /** Make a reducer for leaves of `quantities` <= MXS_REDUCER_QUANTITIES consecutive runs of
- * lengths[q] doubles. Local. */
+ *  lengths[q] doubles. Local. */
 MXS_CHECKED mxs_status mxs_reducer_create(const mxs_comm *comm,
                                           mxs_reduction mode,
                                           const int64_t *lengths,
@@ -38,11 +38,11 @@ MXS_CHECKED mxs_status mxs_reducer_create(const mxs_comm *comm,
 void mxs_reducer_destroy(mxs_reducer **reducer);
 
 /** Scale exponents, one per quantity: state that a resumed run must restore for the same bits.
- * Local. */
+ *  Local. */
 int64_t *mxs_reducer_scales(mxs_reducer *reducer);
 
 /** Where a quantity has no scale yet, start from the expected magnitude of its largest entry, the
- * same on all ranks: a guess within the room saves the pass that would find it out. Local. */
+ *  same on all ranks: a guess within the room saves the pass that would find it out. Local. */
 void mxs_reducer_guess(mxs_reducer *reducer, int quantity, double magnitude);
 
 /** Start a pass: all sums and words zero. Local. */
@@ -52,7 +52,7 @@ void mxs_reducer_begin(mxs_reducer *reducer);
 double *mxs_reducer_leaf(mxs_reducer *reducer);
 
 /** Add the leaf. An entry that is NaN or Inf is counted and left out. Local. Cost: about 1 ns per
- * entry. */
+ *  entry. */
 void mxs_reducer_commit(mxs_reducer *reducer);
 
 /** Add to a status word, 0 <= word < MXS_REDUCER_WORDS. Local. */

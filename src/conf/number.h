@@ -15,9 +15,9 @@ typedef struct mxs_cadence {
 enum { MXS_REAL_TEXT = 32, MXS_CADENCE_TEXT = 64 };
 
 /** Decimal integer; a fraction or exponent is accepted where the value is whole: "1e3" and "2.50e1"
- * are 1000 and 25. Local.
+ *  are 1000 and 25. Local.
  *  @retval MXS_ERR_SETTINGS not an integer, or beyond 64 bits; the text goes on from the quoted
- * value: "is not ..." */
+ *  value: "is not ..." */
 MXS_CHECKED mxs_status mxs_parse_integer(const char *text, int64_t *value);
 
 /** Finite decimal number; "nan", "inf" and hexadecimal forms are refused. Local.
@@ -25,7 +25,7 @@ MXS_CHECKED mxs_status mxs_parse_integer(const char *text, int64_t *value);
 MXS_CHECKED mxs_status mxs_parse_real(const char *text, double *value);
 
 /** "200" iterations, "30s", "10min", "2h", or one of each: "200,10min". Local. @retval
- * MXS_ERR_SETTINGS as above */
+ *  MXS_ERR_SETTINGS as above */
 MXS_CHECKED mxs_status mxs_parse_cadence(const char *text, mxs_cadence *value);
 
 /** Shortest decimal that reads back to the same bits ("nan", "inf", "-inf" for the rest). Local. */

@@ -1,6 +1,6 @@
 /** @file
  *  Settings of a solve: one typed table gives parsing, validation, --help and the effective
- * configuration. Room `conf`. */
+ *  configuration. Room `conf`. */
 #ifndef MXS_CONF_SETTINGS_H
 #define MXS_CONF_SETTINGS_H
 
@@ -11,7 +11,7 @@
 typedef enum mxs_progress { MXS_PROGRESS_AUTO, MXS_PROGRESS_ON, MXS_PROGRESS_OFF } mxs_progress;
 
 /** Effective settings. Strings are owned by the struct. NaN for alpha and step, 0 for k,
- * measurements and singular_values mean automatic. */
+ *  measurements and singular_values mean automatic. */
 typedef struct mxs_settings {
   char *problem; /**< absolute path once loaded; NULL: not given */
   int64_t measurements;
@@ -44,8 +44,8 @@ MXS_CHECKED mxs_status mxs_settings_defaults(mxs_settings *settings);
 void mxs_settings_clear(mxs_settings *settings);
 
 /** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages; relative
- * paths in the file start at the current directory, as on the command line. Local (root reads the
- * file, the caller broadcasts its text).
+ *  paths in the file start at the current directory, as on the command line. Local (root reads the
+ *  file, the caller broadcasts its text).
  *  @retval MXS_ERR_SETTINGS names file, line, key, and the nearest valid key or the allowed values
  */
 MXS_CHECKED mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
@@ -58,8 +58,8 @@ MXS_CHECKED mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
 MXS_CHECKED mxs_status mxs_settings_set(mxs_settings *settings, const char *key, const char *value);
 
 /** Effective settings as a YAML document, every key, one "key: value" line each in table order,
- * numbers in a form that reads back to the same bits; feeding it back repeats the run. `*text` is
- * released with mxs_release(). Local. */
+ *  numbers in a form that reads back to the same bits; feeding it back repeats the run. `*text` is
+ *  released with mxs_release(). Local. */
 MXS_CHECKED mxs_status mxs_settings_echo(const mxs_settings *settings, char **text);
 
 /** Check what no single key can tell: a problem is named, and keys fit together. Local.
@@ -67,7 +67,7 @@ MXS_CHECKED mxs_status mxs_settings_echo(const mxs_settings *settings, char **te
 MXS_CHECKED mxs_status mxs_settings_check(const mxs_settings *settings);
 
 /** Compare two echoes, ignoring the keys that may change on resume (max_iterations, tolerance,
- * checkpoint_every, metrics_every, quiet, verbose, progress, problem). Local.
+ *  checkpoint_every, metrics_every, quiet, verbose, progress, problem). Local.
  *  @retval MXS_ERR_SETTINGS names the first key that differs, with both values and the remedy */
 MXS_CHECKED mxs_status mxs_settings_compatible(const char *stored, const char *now);
 

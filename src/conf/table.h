@@ -1,13 +1,13 @@
 /** @file
  *  Option tables: one array of entries drives parsing, validation, --help and the echo of a struct
- * of settings. Room `conf`.
+ *  of settings. Room `conf`.
  *
  *  Keys are written with underscores; when a key is looked up, hyphens are as good. */
 #ifndef MXS_CONF_TABLE_H
 #define MXS_CONF_TABLE_H
 
-#include "conf/number.h"
 #include "base/text.h"
+#include "conf/number.h"
 
 /** Type of the field that an option sets. Automatic is 0 for an integer and NaN for a number. */
 typedef enum mxs_option_type {
@@ -62,7 +62,7 @@ void mxs_table_clear(const mxs_table *table, void *fields);
 int mxs_table_find(const mxs_table *table, const char *key);
 
 /** What to tell after an unknown key: "did you mean 'step'?", or the nearest key and where all are
- * listed. Local. */
+ *  listed. Local. */
 void mxs_table_suggest(const mxs_table *table, const char *key, char *out, size_t size);
 
 /** Set one field from text. On failure the field keeps its value. Local.
@@ -73,7 +73,7 @@ MXS_CHECKED mxs_status mxs_table_set(const mxs_table *table,
                                      const char *text);
 
 /** Append the value of a field as mxs_table_set() reads it; nothing for a path that was not given.
- * Local. */
+ *  Local. */
 MXS_CHECKED mxs_status mxs_table_format(const mxs_table *table,
                                         const void *fields,
                                         int index,
@@ -90,7 +90,7 @@ MXS_CHECKED mxs_status mxs_table_help(const mxs_table *table, mxs_text *out);
 
 /** Merge a YAML mapping of keys to scalars over the fields; `path` is for messages. Local.
  *  @retval MXS_ERR_SETTINGS not YAML, unknown or repeated key, or bad value; the text names file,
- * line and key */
+ *  line and key */
 MXS_CHECKED mxs_status mxs_table_merge_yaml(
     const mxs_table *table, void *fields, const char *path, const char *text, size_t length);
 

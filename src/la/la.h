@@ -1,6 +1,6 @@
 /** @file
  *  Dense linear algebra on row-major views, through BLAS and LAPACK. Room `la`; all Local and
- * sequential, so replicated calls give the same bits on all ranks of one kind of CPU. */
+ *  sequential, so replicated calls give the same bits on all ranks of one kind of CPU. */
 #ifndef MXS_LA_LA_H
 #define MXS_LA_LA_H
 
@@ -14,12 +14,12 @@ void mxs_la_gemm(
     int transpose_A, int transpose_B, double alpha, mxs_cmat A, mxs_cmat B, double beta, mxs_mat C);
 
 /** Thin QR: A = Q R with p = min(rows, cols); Q: rows x p, R: p x cols upper trapezoidal, both
- * contiguous. Q may be NULL.
+ *  contiguous. Q may be NULL.
  *  @retval MXS_ERR_NUMERIC LAPACK refused */
 MXS_CHECKED mxs_status mxs_la_qr(mxs_cmat A, double *Q, double *R);
 
 /** Thin SVD: A = U diag(s) Vt, s descending, p = min(rows, cols); U: rows x p, Vt: p x cols,
- * contiguous, or both NULL.
+ *  contiguous, or both NULL.
  *  @retval MXS_ERR_NUMERIC no convergence, or an entry is not finite */
 MXS_CHECKED mxs_status mxs_la_svd(mxs_cmat A, double *s, double *U, double *Vt);
 
@@ -30,12 +30,12 @@ MXS_CHECKED mxs_status mxs_la_norm2(mxs_cmat A, double *norm);
 double mxs_la_frobenius(mxs_cmat A);
 
 /** Leading `count` singular triplets of a large A by block subspace iteration on the smaller side,
- * to rounding where the gap after them allows: s: count, U: rows x count, V: cols x count (not
- * transposed). Deterministic. For small A this is mxs_la_svd(). */
+ *  to rounding where the gap after them allows: s: count, U: rows x count, V: cols x count (not
+ *  transposed). Deterministic. For small A this is mxs_la_svd(). */
 MXS_CHECKED mxs_status mxs_la_leading(mxs_cmat A, int64_t count, double *s, double *U, double *V);
 
 /** Name of the BLAS kernel in use ("SkylakeX", "Haswell", ...), "unknown" where the library does
- * not tell. */
+ *  not tell. */
 const char *mxs_la_blas_kernel(void);
 
 /** Description of the BLAS library in use, "unknown" where it does not tell. */

@@ -2,18 +2,18 @@
  *  What the theory watches along a run, from replicated factors: no communication. Room `metrics`.
  *
  *  Columns: iteration, seconds, loss, grad_norm, test_error, validation_loss, imbalance, sigma_1 ..
- * sigma_q, effective_rank, angle_left, angle_right, angle_data_left, angle_data_right, phase, step.
- * NaN where not defined.
+ *  sigma_q, effective_rank, angle_left, angle_right, angle_data_left, angle_data_right, phase,
+ *  step. NaN where not defined.
  *
  *   - test_error        ||U V^T - X*||_F / ||X*||_F from the small core of the QR factorisations of
- * [U, U*] and [V, V*], or from X* itself where that is smaller: accurate to rounding, also below
- * 1e-8
+ *     [U, U*] and [V, V*], or from X* itself where that is smaller: accurate to rounding, also
+ *     below 1e-8
  *   - imbalance         ||U^T U - V^T V||_2
  *   - sigma_i           singular values of U V^T;  effective_rank  exp(-sum p_i log p_i), p_i =
- * sigma_i / sum sigma
+ *     sigma_i / sum sigma
  *   - angle_*           largest principal angle (radians) between the leading-r left / right
- * singular subspaces of U V^T and of X*; angle_data_*: of the back-projection A*(y). r is the rank
- * of X*, else the gap of A*(y); NaN if k < r
+ *     singular subspaces of U V^T and of X*; angle_data_*: of the back-projection A*(y). r is the
+ *     rank of X*, else the gap of A*(y); NaN if k < r
  *   - phase             1 alignment, 2 saddle avoidance, 3 refinement (mxs_phase) */
 #ifndef MXS_METRICS_METRICS_H
 #define MXS_METRICS_METRICS_H
@@ -22,9 +22,9 @@
 #include "spectral/spectral.h"
 
 /** State of the causal phase rule, all that it remembers. The rule, at each row, with r the gap of
- * the back-projection: 1 -> 2  the r-th singular value of U V^T is 100 times its first value, and
- * the leading-r subspaces of U V^T are within 0.4 rad of those of the back-projection, or no closer
- * than one row before; any -> 3  the relative residual is below 1/2. */
+ *  the back-projection: 1 -> 2  the r-th singular value of U V^T is 100 times its first value, and
+ *  the leading-r subspaces of U V^T are within 0.4 rad of those of the back-projection, or no
+ *  closer than one row before; any -> 3  the relative residual is below 1/2. */
 typedef struct mxs_phase {
   double phase;        /**< 0 before the first row */
   double sigma_start;  /**< sigma_r at the first row */
@@ -63,7 +63,7 @@ enum {
 };
 
 /** Fill a row and move the phase on. Local, the same bits on all ranks. Cost: O((n1 + n2) (k +
- * r)^2).
+ *  r)^2).
  *  @param[out] rank_estimate singular values above the largest gap */
 MXS_CHECKED mxs_status mxs_metrics_row(mxs_metrics *metrics,
                                        const mxs_iterate *at,

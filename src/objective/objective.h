@@ -2,11 +2,11 @@
  *  The loss and its factor gradients over all measurements. Room `objective`.
  *
  *      f = 1/(2m) sum_i R_i^2,  R_i = <A_i, U V^T> - y_i,  G = (1/m) sum_i R_i A_i,  gU = G V,  gV
- * = G^T U
+ *      = G^T U
  *
  *  One pass visits each measurement of this rank once, block by block, and ends with one allreduce:
- * of (n1 + n2) k numbers, or of G itself where that is smaller, with the losses and the status
- * words. */
+ *  of (n1 + n2) k numbers, or of G itself where that is smaller, with the losses and the status
+ *  words. */
 #ifndef MXS_OBJECTIVE_OBJECTIVE_H
 #define MXS_OBJECTIVE_OBJECTIVE_H
 
@@ -32,8 +32,8 @@ MXS_CHECKED mxs_status mxs_objective_create(mxs_problem *problem,
 void mxs_objective_destroy(mxs_objective **objective);
 
 /** One pass at (U, V). `stop` and `checkpoint`: this rank asks for it (0 or 1). Collective: an
- * operator that fails on one rank fails the call on all. Cost: 4 m n1 n2 / P flops where A is
- * stored, and 4 n1 n2 k flops a block. */
+ *  operator that fails on one rank fails the call on all. Cost: 4 m n1 n2 / P flops where A is
+ *  stored, and 4 n1 n2 k flops a block. */
 MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
                                           mxs_cmat U,
                                           mxs_cmat V,
@@ -42,7 +42,7 @@ MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
                                           mxs_evaluation *out);
 
 /** Back-projection S = (1/m) sum_i y_i A_i over the training measurements, n1 x n2, on all ranks.
- * Collective. One pass. */
+ *  Collective. One pass. */
 MXS_CHECKED mxs_status mxs_objective_back_projection(mxs_objective *objective, double *S);
 
 /** This rank's share of the back-projection, not yet summed over ranks. Local. */

@@ -9,8 +9,8 @@
  *  | g      | G += sum_i weight_i w_i a_i                        |
  *
  *  Sums run in eight fixed lanes, rows in groups of MXS_GROUP: the same bits for every vector
- * width. A group is read from memory once, and from cache for the second direction, while MXS_GROUP
- * n entries fit the cache. */
+ *  width. A group is read from memory once, and from cache for the second direction, while
+ *  MXS_GROUP n entries fit the cache. */
 #ifndef MXS_OP_KERNELS_H
 #define MXS_OP_KERNELS_H
 

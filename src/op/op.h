@@ -28,12 +28,12 @@ MXS_CHECKED mxs_status mxsi_dense_create(int64_t entries,
 uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count);
 
 /** Generated ensembles: entry (i, p, q), j = p n2 + q, from Philox4x32-10 with key (seed low, seed
- * high) and counter words (c low 32 bits, c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i
- * high):
+ *  high) and counter words (c low 32 bits, c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i
+ *  high):
  *   - rademacher, version 0: c = j / 128; bit b = j mod 128 is bit b mod 32 of output word b / 32;
- * entry = 1 - 2 bit;
+ *     entry = 1 - 2 bit;
  *   - gaussian, version 0: c = j / 4; mxs_random_gaussian() of the four output words gives entries
- * 4c .. 4c + 3. */
+ *     4c .. 4c + 3. */
 extern const mxs_op_table mxsi_op_gaussian;
 extern const mxs_op_table mxsi_op_rademacher;
 
@@ -42,7 +42,7 @@ enum { MXS_ENSEMBLE_VERSION = 0 };
 MXS_CHECKED mxs_status mxsi_generated_create(int64_t entries, uint64_t seed, void **out);
 
 /** Write the entries of measurements first .. first + count - 1 (count x n1 n2 doubles, row-major).
- * Local. */
+ *  Local. */
 void mxsi_generated_rows(mxs_ensemble ensemble,
                          uint64_t seed,
                          int64_t entries,

@@ -1,6 +1,6 @@
 /** @file
  *  Problem files (HDF5): what they say of themselves, planting new ones, and checking them. Reading
- * one into a problem is mxs_problem_load() of problem.h. Room `problem`; only in builds with HDF5.
+ *  one into a problem is mxs_problem_load() of problem.h. Room `problem`; only in builds with HDF5.
  */
 #ifndef MXS_PROBLEM_FILE_H
 #define MXS_PROBLEM_FILE_H
@@ -30,27 +30,27 @@ typedef struct mxs_problem_header {
 } mxs_problem_header;
 
 /** Read and check the shapes, types and attributes of a problem file; no measurement is read.
- * Local, serial.
+ *  Local, serial.
  *  @retval MXS_ERR_INPUT no such file  @retval MXS_ERR_PERMISSION not readable
  *  @retval MXS_ERR_DATA not HDF5, or not a problem; the text names the dataset, its shape and the
- * remedy */
+ *  remedy */
 MXS_CHECKED mxs_status mxs_problem_peek(const char *path, mxs_problem_header *out);
 
 /** Read everything: all numbers must be finite, and equal to the file's digests where it has them.
- * Local, serial; memory: one group of rows. `*report` says what was found, one line per dataset,
- * also on failure (NULL where the file could not be opened); released with mxs_release().
+ *  Local, serial; memory: one group of rows. `*report` says what was found, one line per dataset,
+ *  also on failure (NULL where the file could not be opened); released with mxs_release().
  *  @retval MXS_ERR_DATA not finite, or not what was written */
 MXS_CHECKED mxs_status mxs_problem_verify(const char *path, char **report);
 
 /** Plant a problem and write it: for generated ensembles y, the truth and the recipe; for
- * MXS_ENSEMBLE_DENSE also A, the entries of the gaussian ensemble rounded to `storage`, with y of
- * the rounded A. Collective. Each rank makes and writes its own blocks to a temporary file beside
- * `path`, reads others' back and compares digests; then fsync and rename. The bits of the contents
- * are the same at any number of ranks. Memory per rank: one block of A, y, and X*.
+ *  MXS_ENSEMBLE_DENSE also A, the entries of the gaussian ensemble rounded to `storage`, with y of
+ *  the rounded A. Collective. Each rank makes and writes its own blocks to a temporary file beside
+ *  `path`, reads others' back and compares digests; then fsync and rename. The bits of the contents
+ *  are the same at any number of ranks. Memory per rank: one block of A, y, and X*.
  *  @retval MXS_ERR_SETTINGS the recipe is out of range  @retval MXS_ERR_CREATE `path` exists, or
- * its directory does not
+ *  its directory does not
  *  @retval MXS_ERR_PERMISSION the directory is not writable  @retval MXS_ERR_IO writing failed, or
- * does not read back */
+ *  does not read back */
 MXS_CHECKED mxs_status mxs_problem_gen(MPI_Comm comm,
                                        const mxs_plant *plant,
                                        mxs_storage storage,

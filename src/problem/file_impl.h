@@ -12,7 +12,7 @@ enum { MXS_PROBLEM_FORMAT_VERSION = 1 };
 MXS_CHECKED mxs_status mxsi_file_header(hid_t file, const char *path, mxs_problem_header *out);
 
 /** Rows first .. first + count - 1 of a dataset whose first dimension counts measurements; every
- * entry is checked to be finite. `type`: H5T_NATIVE_DOUBLE or H5T_NATIVE_FLOAT. Local.
+ *  entry is checked to be finite. `type`: H5T_NATIVE_DOUBLE or H5T_NATIVE_FLOAT. Local.
  *  @retval MXS_ERR_DATA names dataset and index of the first entry that is not finite */
 MXS_CHECKED mxs_status
 mxsi_file_rows(const mxs_store_set *set, hid_t type, int64_t first, int64_t count, void *rows);
@@ -55,7 +55,7 @@ mxsi_file_groups_read(hid_t file, const char *path, int set, int64_t rows, mxsi_
 int64_t mxsi_file_group_size(const mxsi_file_groups *groups, int64_t group);
 
 /** Read group `group` of a dataset of type `type` into `rows` and compare it with its digest.
- * Local.
+ *  Local.
  *  @retval MXS_ERR_DATA it differs, or is not finite */
 MXS_CHECKED mxs_status mxsi_file_group_check(const mxs_store_set *set,
                                              hid_t type,

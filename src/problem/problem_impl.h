@@ -44,8 +44,8 @@ struct mxs_problem {
 };
 
 /** Check shapes and options, duplicate the communicator, cut the blocks; y (and weight, for
- * hold_out) allocated. `m` counts what the source has; options->measurements shortens it.
- * Collective. */
+ *  hold_out) allocated. `m` counts what the source has; options->measurements shortens it.
+ *  Collective. */
 MXS_CHECKED mxs_status mxsi_problem_begin(MPI_Comm comm,
                                           int64_t n1,
                                           int64_t n2,
@@ -55,7 +55,7 @@ MXS_CHECKED mxs_status mxsi_problem_begin(MPI_Comm comm,
                                           mxs_problem **out);
 
 /** Once train, validation and truth are filled: check y for NaN and Inf, choose the hold-out, and
- * form m_train, scale2, y_norm2 and digest. Collective. */
+ *  form m_train, scale2, y_norm2 and digest. Collective. */
 MXS_CHECKED mxs_status mxsi_problem_finish(mxs_problem *problem,
                                            const mxs_problem_options *options);
 
@@ -70,7 +70,7 @@ MXS_CHECKED mxs_status mxsi_problem_set_truth_matrix(mxs_problem *problem, mxs_c
 MXS_CHECKED mxs_status mxsi_plant_check(const mxs_plant *plant);
 
 /** Factors of a recipe's X* (balanced: U* = Q_1 sqrt(S), V* = Q_2 sqrt(S)), the same on all ranks.
- * Collective. */
+ *  Collective. */
 MXS_CHECKED mxs_status mxsi_plant_truth(const mxs_comm *comm,
                                         const mxs_plant *plant,
                                         double *U,

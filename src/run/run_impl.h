@@ -1,6 +1,6 @@
 /** @file
  *  Parts of a run that only run.c wires together: requests, log, metrics file, progress, summary.
- * Room `run`. All Local; what writes does so on rank 0 only (`root` is set there). */
+ *  Room `run`. All Local; what writes does so on rank 0 only (`root` is set there). */
 #ifndef MXS_RUN_RUN_IMPL_H
 #define MXS_RUN_RUN_IMPL_H
 
@@ -31,7 +31,7 @@ const char *mxsi_signal_name(int number);
 /* ---- log.c --------------------------------------------------------------------------------- */
 
 /** Standard output and its copy in log.txt. Until the run may leave files in its directory, the
- * copy is kept in memory. */
+ *  copy is kept in memory. */
 typedef struct mxsi_log {
   int root;
   int out;         /**< standard output still takes what we write; not of a quiet run */
@@ -58,7 +58,7 @@ MXS_CHECKED mxs_status mxsi_log_begin(mxsi_log *log,
 MXS_CHECKED mxs_status mxsi_log_open(mxsi_log *log, const mxsi_rundir *dir);
 
 /** Close what is open, on the disk; may be called again. @retval MXS_ERR_IO a line could not be
- * written */
+ *  written */
 mxs_status mxsi_log_close(mxsi_log *log, const mxsi_rundir *dir);
 
 /** One line, given without its newline. */
@@ -209,7 +209,8 @@ typedef struct mxsi_run {
 } mxsi_run;
 
 /** Resolve k, look for a checkpoint, load the problem, and bring the solver to where the run goes
- * on. `*nothing_to_do` is set when the run there has met its target. Writes nothing. Collective. */
+ *  on. `*nothing_to_do` is set when the run there has met its target. Writes nothing. Collective.
+ */
 MXS_CHECKED mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do);
 
 /** Read the factors that `init` names into run->start. Collective.
@@ -217,7 +218,7 @@ MXS_CHECKED mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do);
 MXS_CHECKED mxs_status mxsi_run_read_start(mxsi_run *run, const char *path);
 
 /** What the log says before the problem is loaded, and before and after the iterations. Local, on
- * all ranks. */
+ *  all ranks. */
 void mxsi_report_load(mxsi_run *run);
 void mxsi_report_begin(mxsi_run *run, double memory_bytes);
 void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings);

@@ -1,6 +1,6 @@
 /** @file
  *  The directory of a run: its lock and its text files. Room `run`; used on rank 0 only, so all
- * Local. */
+ *  Local. */
 #ifndef MXS_RUN_RUNDIR_H
 #define MXS_RUN_RUNDIR_H
 
@@ -33,10 +33,10 @@ typedef struct mxsi_rundir {
 } mxsi_rundir;
 
 /** Make `path` if it is missing, refuse it if it holds something else than a run, and own it. Waits
- * up to `patience_s` seconds for another owner to end, and says so once through `warn`.
+ *  up to `patience_s` seconds for another owner to end, and says so once through `warn`.
  *  @retval MXS_ERR_CREATE no parent, not a directory, or not empty and not a run
  *  @retval MXS_ERR_PERMISSION not writable, or in use: the text names host, process and job of the
- * owner */
+ *  owner */
 MXS_CHECKED mxs_status mxsi_rundir_open(const char *path,
                                         const mxsi_owner *owner,
                                         double patience_s,
@@ -45,7 +45,7 @@ MXS_CHECKED mxs_status mxsi_rundir_open(const char *path,
                                         mxsi_rundir *dir);
 
 /** Give the directory up; with `undo`, also remove it if this process made it and it is empty.
- * NULL-safe. */
+ *  NULL-safe. */
 void mxsi_rundir_close(mxsi_rundir *dir, int undo);
 
 /** Remove temporary files that a killed run left behind. */

@@ -1,5 +1,5 @@
-#include "conf/build.h"
 #include "base/text.h"
+#include "conf/build.h"
 #include "run/run_impl.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /** @file
  *  Leading singular triplets of the back-projection S = A*(y): step size, start scale, rank, data
- * subspaces. Room `spectral`. */
+ *  subspaces. Room `spectral`. */
 #ifndef MXS_SPECTRAL_SPECTRAL_H
 #define MXS_SPECTRAL_SPECTRAL_H
 
@@ -28,13 +28,13 @@ MXS_CHECKED mxs_status mxs_spectrum_compute(mxs_problem *problem,
                                             mxs_spectrum *spectrum);
 
 /** Place of the largest gap s_i / s_{i+1} among the first `most` of `count` values; 1 at least.
- * Local. */
+ *  Local. */
 int64_t mxs_gap_rank(const double *s, int64_t count, int64_t most);
 
 /** Leading `count` triplets of S = sum over the ranks of `share` (n1 x n2 row-major each,
- * overwritten), on all ranks, by a distributed SVD: a reduce-scatter to row slabs, redistribution
- * to a BLACS grid, PDGESVD. No rank holds all of S. Collective. Bits depend on the grid. @retval
- * MXS_ERR_SETTINGS this build has no ScaLAPACK */
+ *  overwritten), on all ranks, by a distributed SVD: a reduce-scatter to row slabs, redistribution
+ *  to a BLACS grid, PDGESVD. No rank holds all of S. Collective. Bits depend on the grid. @retval
+ *  MXS_ERR_SETTINGS this build has no ScaLAPACK */
 MXS_CHECKED mxs_status mxsi_distributed_svd(const mxs_comm *comm,
                                             double *share,
                                             int64_t n1,

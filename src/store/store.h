@@ -1,7 +1,7 @@
 /** @file
  *  Thin helpers over HDF5 and the file system: opening, numeric datasets by hyperslab, attributes,
- * durable publishing. Room `store`. Nothing of HDF5's error stack reaches standard error: its
- * innermost text goes into ours. */
+ *  durable publishing. Room `store`. Nothing of HDF5's error stack reaches standard error: its
+ *  innermost text goes into ours. */
 #ifndef MXS_STORE_STORE_H
 #define MXS_STORE_STORE_H
 
@@ -23,22 +23,22 @@ mxs_status mxs_store_fail(mxs_status status, const char *path, const char *forma
 
 /** Can this rank read `path`, and does it look like HDF5? Local.
  *  @retval MXS_ERR_INPUT missing  @retval MXS_ERR_PERMISSION not readable  @retval MXS_ERR_DATA not
- * an HDF5 file */
+ *  an HDF5 file */
 MXS_CHECKED mxs_status mxs_store_check_readable(const char *path);
 
 /** Open for reading with the serial driver, after mxs_store_check_readable(). Local. */
 MXS_CHECKED mxs_status mxs_store_open(const char *path, hid_t *file);
 
 /** Open for reading on all ranks, each its own transfers. Every rank checks that it can read the
- * file, and all agree, before any opens it. Collective. */
+ *  file, and all agree, before any opens it. Collective. */
 MXS_CHECKED mxs_status mxs_store_open_all(const mxs_comm *comm, const char *path, hid_t *file);
 
-/** Create on all ranks over a file that rank 0 reserved; metadata checksummed (format of
- * HDF5 1.10). Collective. */
+/** Create on all ranks over a file that rank 0 reserved; metadata checksummed (format of HDF5
+ *  1.10). Collective. */
 MXS_CHECKED mxs_status mxs_store_create_all(const mxs_comm *comm, const char *path, hid_t *file);
 
 /** Close any HDF5 identifier and set it to H5I_INVALID_HID; negative ones are skipped. Local; for
- * files opened or created by all, Collective. @retval MXS_ERR_IO a file did not close well */
+ *  files opened or created by all, Collective. @retval MXS_ERR_IO a file did not close well */
 mxs_status mxs_store_close(hid_t *id);
 
 /** Is there an object of this name ("truth/U")? Local. */
@@ -59,7 +59,7 @@ typedef struct mxs_store_set {
 
 /** Open a dataset of real numbers: any float or integer type, either endianness, any layout. Local.
  *  @retval MXS_ERR_DATA no such dataset, not numbers, or a shape beyond 64 bits; names path and
- * dataset */
+ *  dataset */
 MXS_CHECKED mxs_status mxs_store_set_open(hid_t file,
                                           const char *path,
                                           const char *name,
@@ -67,8 +67,8 @@ MXS_CHECKED mxs_status mxs_store_set_open(hid_t file,
 void mxs_store_set_close(mxs_store_set *set);
 
 /** Read entries first[d] .. first[d] + count[d] - 1 of every dimension into contiguous `data` of
- * memory type `type`, converting, in pieces below MXS_STORE_PIECE_BYTES; independent transfers.
- * Local. */
+ *  memory type `type`, converting, in pieces below MXS_STORE_PIECE_BYTES; independent transfers.
+ *  Local. */
 MXS_CHECKED mxs_status mxs_store_read(
     const mxs_store_set *set, hid_t type, const int64_t *first, const int64_t *count, void *data);
 
@@ -76,7 +76,7 @@ MXS_CHECKED mxs_status mxs_store_read(
 MXS_CHECKED mxs_status mxs_store_read_all(const mxs_store_set *set, hid_t type, void *data);
 
 /** Shape of the pieces in which a transfer of `count` entries of `size` bytes is cut, each
- * contiguous in memory and at most `limit` bytes (one entry at least). Local. */
+ *  contiguous in memory and at most `limit` bytes (one entry at least). Local. */
 void mxs_store_pieces(int ndims, const int64_t *count, size_t size, int64_t limit, int64_t *piece);
 
 /** How a dataset is laid out. */
@@ -86,7 +86,7 @@ typedef enum mxs_store_layout {
 } mxs_store_layout;
 
 /** Create a dataset in a file of mxs_store_create_all(), groups on the way included; never filled,
- * allocated at once. Collective. */
+ *  allocated at once. Collective. */
 MXS_CHECKED mxs_status mxs_store_create_set(hid_t file,
                                             const char *path,
                                             const char *name,
@@ -97,7 +97,7 @@ MXS_CHECKED mxs_status mxs_store_create_set(hid_t file,
                                             hid_t *out);
 
 /** Write a hyperslab from contiguous memory of type `type`, as mxs_store_read() reads. Local
- * (MXS_STORE_PLAIN). */
+ *  (MXS_STORE_PLAIN). */
 MXS_CHECKED mxs_status mxs_store_write(hid_t set,
                                        const char *path,
                                        hid_t type,
@@ -106,8 +106,8 @@ MXS_CHECKED mxs_status mxs_store_write(hid_t set,
                                        const void *data);
 
 /** Write a dataset of rows that all ranks hold in full: rank p writes rows [p n / P, (p + 1) n /
- * P), in collective transfers. A scalar (ndims 0) is written by one rank. Collective; the status
- * may differ between ranks. */
+ *  P), in collective transfers. A scalar (ndims 0) is written by one rank. Collective; the status
+ *  may differ between ranks. */
 MXS_CHECKED mxs_status mxs_store_write_shared(const mxs_comm *comm,
                                               hid_t set,
                                               const char *path,
@@ -125,7 +125,7 @@ MXS_CHECKED mxs_status mxs_store_put_text(hid_t object, const char *name, const 
 int mxs_store_has_attribute(hid_t object, const char *name);
 
 /** Reading. `path` is for messages. Local. @retval MXS_ERR_DATA missing, not one value, of another
- * class, out of range */
+ *  class, out of range */
 MXS_CHECKED mxs_status mxs_store_get_integer(hid_t object,
                                              const char *path,
                                              const char *name,
@@ -144,11 +144,11 @@ MXS_CHECKED mxs_status
 mxs_store_get_text(hid_t object, const char *path, const char *name, char *value, size_t size);
 
 /** Type of a text of `length` bytes, for mxs_store_create_set(); closed by mxs_store_close().
- * Local. */
+ *  Local. */
 MXS_CHECKED mxs_status mxs_store_text_type(int64_t length, hid_t *type);
 
 /** Read a scalar text dataset of fixed length; released with mxs_release(). Local. @retval
- * MXS_ERR_DATA it is none */
+ *  MXS_ERR_DATA it is none */
 MXS_CHECKED mxs_status mxs_store_read_text(hid_t file,
                                            const char *path,
                                            const char *name,
@@ -158,13 +158,13 @@ MXS_CHECKED mxs_status mxs_store_read_text(hid_t file,
 void mxs_store_digest(const void *data, int64_t bytes, char text[MXS_STORE_DIGEST_TEXT]);
 
 /** Create an empty file that must not exist yet; shows whether the directory can be written to.
- * Local.
+ *  Local.
  *  @retval MXS_ERR_CREATE no such directory, or it exists  @retval MXS_ERR_PERMISSION */
 MXS_CHECKED mxs_status mxs_store_reserve(const char *path);
 
 /** Ask the file system for `bytes` bytes in an existing file, so that a full disk is seen before
- * data moves; file systems that cannot tell are believed. Local. @retval MXS_ERR_IO no space, or
- * beyond a quota or limit */
+ *  data moves; file systems that cannot tell are believed. Local. @retval MXS_ERR_IO no space, or
+ *  beyond a quota or limit */
 MXS_CHECKED mxs_status mxs_store_preallocate(const char *path, int64_t bytes);
 
 /** Force a file to the disk. Local. */
