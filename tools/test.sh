@@ -5,15 +5,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'EOF'
-usage: tools/test.sh [--quick | --long | --asan | --tidy] [--jobs N] [--build DIR]
+usage: tools/test.sh [--quick | --asan | --tidy] [--jobs N] [--build DIR]
 
   (default)    the scripts themselves, preset core (no HDF5, no ScaLAPACK: unit and MPI tests), preset asan
                (the tests labelled asan, under address and undefined-behaviour sanitizers), then preset dev
-               with every test but clang-tidy's
+               with every test
   --quick      preset dev: lint, format, unit and MPI tests only
   --asan       preset asan only
   --tidy       preset dev: clang-tidy only
-  --long       the default and clang-tidy
   --jobs N     tests at a time (default 2; MPI tests count as two)
   --build DIR  parent of the build folders (default: the source tree)
 
@@ -27,7 +26,7 @@ jobs=2
 build_root=$PWD
 while (($# > 0)); do
   case $1 in
-  --quick | --long | --asan | --tidy) mode=${1#--} ;;
+  --quick | --asan | --tidy) mode=${1#--} ;;
   --jobs) jobs=${2:?--jobs needs a number} && shift ;;
   --build) build_root=${2:?--build needs a directory} && shift ;;
   -h | --help) usage && exit 0 ;;
@@ -76,7 +75,7 @@ check_scripts() {
 }
 
 step "install packages" tools/deps.sh test
-if [[ $mode == default || $mode == long ]]; then
+if [[ $mode == default ]]; then
   step "scripts" check_scripts || true
   for preset in core asan; do
     labels='unit|mpi'
@@ -93,8 +92,7 @@ case $mode in
 quick) selection=(-L 'lint|format|unit|mpi') ;;
 tidy) selection=(-L tidy) ;;
 asan) preset=asan && selection=(-L asan) ;;
-long) selection=() ;;
-*) selection=(-LE tidy) ;;
+*) selection=() ;;
 esac
 if step "build $preset" build "$preset"; then
   printf '\n== times so far\n'
