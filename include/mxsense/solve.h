@@ -95,13 +95,17 @@ typedef struct mxs_result {
 } mxs_result;
 
 /** Prepare a solve: spectrum of the back-projection (one pass), start, workspace. Collective.
- *  `problem` is borrowed and must outlive the solver. Memory per rank, doubles: about 6 (n1 + n2)
- *  k, and for operators with `pass` 2 n1 n2.
+ *  `problem` is borrowed and must outlive the solver. Memory per rank:
+ *  mxs_solver_bytes().
  *  @retval MXS_ERR_SETTINGS an option is out of range  @retval MXS_ERR_DATA start factors not
  *  finite */
 MXS_API MXS_CHECKED mxs_status mxs_solver_create(mxs_problem *problem,
                                                  const mxs_solve_options *options,
                                                  mxs_solver **solver);
+
+/** Bytes that a solver takes on every rank at its peak, beside the problem's own; `dense`: the
+ * operator has `pass`. Local. */
+MXS_API double mxs_solver_bytes(int64_t n1, int64_t n2, int64_t k, int dense);
 
 /** Free a solver and set the pointer to NULL; NULL-safe. Collective. */
 MXS_API void mxs_solver_destroy(mxs_solver **solver);

@@ -83,23 +83,19 @@ static double entry_bytes(const plan *p) {
   return p->storage == MXS_STORAGE_F32 ? 4.0 : 8.0;
 }
 
-/* A and y of the busiest rank, and what every rank has: factors, gradients, reduction; X, G, and X*
- * and the spectrum's matrices where n1 x n2 is formed. */
+/* A and y of the busiest rank, and the solver of every rank. */
 static double memory_of(const plan *p) {
   const double entries = (double)p->file.n1 * (double)p->file.n2;
-  const double factors = (double)(p->file.n1 + p->file.n2) * (double)p->k;
-  double bytes = (double)p->most_rows * 16.0 + 8.0 * 6.0 * factors + 8.0 * 4.0 * entries;
+  double bytes = (double)p->most_rows * 16.0 + mxs_solver_bytes(p->file.n1, p->file.n2, p->k, 1);
   if (p->file.ensemble == MXS_ENSEMBLE_DENSE)
     bytes += (double)p->most_rows * entries * entry_bytes(p);
   return bytes;
 }
 
 static mxs_status make_plan(const mxs_comm *comm, const mxs_settings *settings, plan *p) {
-  const int64_t smaller = p->file.n1 < p->file.n2 ? p->file.n1 : p->file.n2;
-  const int64_t quarter = smaller / 4 > 2 ? smaller / 4 : 2;
   int64_t rows = 0;
   int64_t validation_rows = 0;
-  p->k = settings->k > 0 ? settings->k : quarter;
+  p->k = mxs_settings_k(settings, p->file.n1, p->file.n2);
   p->m = settings->measurements > 0 ? settings->measurements : p->file.m;
   p->storage =
       settings->storage == MXS_STORAGE_AS_FILE ? p->file.storage : (mxs_storage)settings->storage;

@@ -101,6 +101,13 @@ void mxs_settings_clear(mxs_settings *settings) {
   mxs_table_clear(&mxs_settings_table, settings);
 }
 
+int64_t mxs_settings_k(const mxs_settings *settings, int64_t n1, int64_t n2) {
+  const int64_t quarter = (n1 < n2 ? n1 : n2) / 4;
+  if (settings->k > 0)
+    return settings->k;
+  return quarter > 2 ? quarter : 2;
+}
+
 mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
                                    const char *path,
                                    const char *text,

@@ -43,6 +43,9 @@ MXS_CHECKED mxs_status mxs_settings_defaults(mxs_settings *settings);
 
 void mxs_settings_clear(mxs_settings *settings);
 
+/** k, or where it is automatic min(n1, n2) / 4, at least 2. Local. */
+int64_t mxs_settings_k(const mxs_settings *settings, int64_t n1, int64_t n2);
+
 /** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages; relative
  *  paths in the file start at the current directory, as on the command line. Local (root reads the
  *  file, the caller broadcasts its text).

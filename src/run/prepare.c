@@ -10,10 +10,7 @@ static mxs_status resolve_k(mxsi_run *run) {
   MXS_TRY(mxs_comm_agree(run->comm,
                          run->root ? mxs_problem_peek(run->settings.problem, &header) : MXS_OK));
   mxs_comm_bcast(run->comm, &header, sizeof header, 0);
-  if (run->settings.k == 0) {
-    const int64_t smaller = header.n1 < header.n2 ? header.n1 : header.n2;
-    run->settings.k = smaller / 4 > 2 ? smaller / 4 : 2;
-  }
+  run->settings.k = mxs_settings_k(&run->settings, header.n1, header.n2);
   return mxs_comm_agree(run->comm, mxs_settings_echo(&run->settings, &run->config));
 }
 

@@ -171,9 +171,8 @@ static mxs_status say_nothing_to_do(mxsi_run *run) {
 }
 
 static double memory_bytes(const mxsi_run *run) {
-  const double n1 = (double)run->info.n1, n2 = (double)run->info.n2;
   return (double)run->info.bytes_local +
-         8 * (6 * (n1 + n2) * (double)run->settings.k + 2 * n1 * n2);
+         mxs_solver_bytes(run->info.n1, run->info.n2, run->settings.k, 1);
 }
 
 static mxs_status solve(mxsi_run *run, int *exit_code) {

@@ -172,6 +172,16 @@ mxs_status mxs_solver_create(mxs_problem *problem,
   return status;
 }
 
+/* In doubles: the factors, the leading singular vectors, and of the reduction a leaf, its sum, two
+ * limbs and the scaled sum. Where n1 x n2 is formed: X and G, and while the back-projection is
+ * taken apart S, its reduction, and LAPACK's copy. */
+double mxs_solver_bytes(int64_t n1, int64_t n2, int64_t k, int dense) {
+  const double factors = (double)(n1 + n2) * (double)k;
+  const double entries = (double)n1 * (double)n2;
+  const double leaf = dense && factors >= entries ? entries : factors;
+  return 8.0 * (2.0 * factors + 5.0 * leaf + (dense ? 8.0 : 6.0) * entries);
+}
+
 void mxs_solver_destroy(mxs_solver **solver) {
   mxs_solver *s = *solver;
   if (s == NULL)
