@@ -8,6 +8,7 @@ import time
 import unittest
 
 import h5py
+import numpy as np
 
 import harness
 import reference as ref
@@ -35,6 +36,16 @@ class EveryIteration(Case):
     def test_dense(self):
         problem = ref.plant(11, 9, 2, 301, seed=1, held_out=40)
         self.chain(harness.write_problem(self.dir / "p.h5", problem), 12, metrics_every=5)
+
+    def test_wide_range(self):
+        """Rows over 11 orders of magnitude: what the exact sums keep of the small ones depends on the saved scales."""
+        problem = ref.plant(12, 8, 2, 301, seed=2)
+        size = 10.0**-np.arange(12.0)[:, None]
+        problem.A *= (size * np.ones(8)).ravel()
+        problem.y = problem.A @ problem.X.ravel()
+        rng = np.random.default_rng(3)
+        start = harness.write_factors(self.dir / "start.h5", 0.1 * size * rng.standard_normal((12, 4)), 0.1 * rng.standard_normal((8, 4)))
+        self.chain(harness.write_problem(self.dir / "p.h5", problem), 12, metrics_every=5, init=f"file:{start}")
 
     def test_generated_with_hold_out(self):
         self.chain(self.gen(ensemble="rademacher", n1=11, n2=9, rank=2, measurements=301, seed=1), 6, metrics_every=1, hold_out=0.1)
