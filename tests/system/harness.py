@@ -47,7 +47,10 @@ class Outcome:
 
 
 def command(arguments, np, prefix=()):
-    """np = 0: without a launcher."""
+    """np = 0: without a launcher. A list of several argument lists: each on `np` ranks of one start."""
+    if arguments and isinstance(arguments[0], list):
+        groups = [["-np", str(np), PROGRAM, *map(str, group)] for group in arguments]
+        return [*prefix, MPIEXEC, "-q", *sum(([":", *group] for group in groups[1:]), groups[0])]
     launcher = [MPIEXEC, "-q", "-np", str(np)] if np else []
     return [*prefix, *launcher, PROGRAM, *map(str, arguments)]
 

@@ -117,5 +117,17 @@ class Divergence(Case):
         self.assertEqual((run / "checkpoint.h5").read_bytes(), before)
 
 
+class Mismatch(Case):
+    def test_ranks_with_different_command_lines(self):
+        """All ranks end with 69, one speaks, and nothing is created."""
+        problem = harness.write_problem(self.dir / "p.h5", ref.plant(11, 9, 2, 301, seed=1))
+        run = self.dir / "run"
+        for change in (["--k", "5"], ["--k", "4", "-o", str(self.dir / "other")]):
+            outcome = harness.run(["solve", "--problem", problem, "--k", "4", "-o", run], ["solve", "--problem", problem, "-o", run, *change])
+            self.assertEqual(outcome.code, 69, str(outcome))
+            self.assertEqual(len(outcome.errors), 1, str(outcome))
+            self.assertEqual([path.name for path in self.dir.iterdir()], ["p.h5"])
+
+
 if __name__ == "__main__":
     unittest.main()
