@@ -145,10 +145,10 @@ static void gradient_is_the_derivative(void **state) {
   static const int64_t columns[] = {1, 3, MOST_COLUMNS};
   static point at;
   static point along;
-  fill(3, N1 * MOST_COLUMNS, at.U);
-  fill(4, N2 * MOST_COLUMNS, at.V);
-  fill(5, N1 * MOST_COLUMNS, along.U);
-  fill(6, N2 * MOST_COLUMNS, along.V);
+  fill(3, (int64_t)N1 * MOST_COLUMNS, at.U);
+  fill(4, (int64_t)N2 * MOST_COLUMNS, at.V);
+  fill(5, (int64_t)N1 * MOST_COLUMNS, along.U);
+  fill(6, (int64_t)N2 * MOST_COLUMNS, along.V);
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     for (size_t j = 0; j < sizeof columns / sizeof *columns; j++) {
       for (int reduction = 0; reduction < 2; reduction++) {
@@ -185,7 +185,7 @@ static void back_projection_is_the_gradient_at_zero(void **state) {
   static const double zero[N1 * K];
   double V[N2 * K];
   double SV[N1 * K];
-  fill(7, N2 * K, V);
+  fill(7, (int64_t)N2 * K, V);
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     mxs_problem *p = make(&cases[c], K, 0.1);
     mxs_objective *o = NULL;
@@ -196,7 +196,7 @@ static void back_projection_is_the_gradient_at_zero(void **state) {
     mxs_la_gemm(0, 0, -1.0, mxs_cview(S, N1, N2), mxs_cview(V, N2, K), 0.0, mxs_view(SV, N1, K));
     assert_ok(mxs_objective_pass(o, mxs_cview(zero, N1, K), mxs_cview(V, N2, K), 0, 0, &out));
     const double size = mxs_la_frobenius(mxs_cview(SV, N1, K));
-    for (int64_t i = 0; i < N1 * K; i++)
+    for (int64_t i = 0; i < (int64_t)N1 * K; i++)
       assert_everywhere(fabs(out.gU[i] - SV[i]) <= 100.0 * DBL_EPSILON * size);
     mxs_objective_destroy(&o);
     mxs_problem_destroy(&p);
