@@ -161,8 +161,10 @@ class BadInput(Case):
         before = self.names()
 
         def run(item):
-            name, (arguments, codes, words, *rest), np_ = item
+            number, (name, (arguments, codes, words, *rest), np_) = item
             problems = []
+            # Cases run side by side: none may meet the directory of another.
+            arguments = [f"{number}{argument}" if argument in ("run", "new.h5") else argument for argument in arguments]
             extra = rest[0] if rest else {}
             try:
                 outcome = harness.run(*arguments, np=np_, cwd=self.dir, **extra)
@@ -181,7 +183,7 @@ class BadInput(Case):
             return [f"{name}, np {np_}: {'; '.join(problems)}\n{outcome}"] if problems else []
 
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            found = sum(pool.map(run, [(name, case, np_) for name, case in cases.items() for np_ in (0, 3)]), [])
+            found = sum(pool.map(run, enumerate((name, case, np_) for name, case in cases.items() for np_ in (0, 3))), [])
         after = self.names()
         created = sorted(name for name in after.keys() | before.keys() if after.get(name, 0) != before.get(name, 0))
         if created:

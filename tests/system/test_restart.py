@@ -68,7 +68,9 @@ class Signals(Case):
         self.run_dir = self.dir / "parts"
 
     def start(self, np, **settings):
-        process = Process(["solve", *options(problem=self.problem, **{**self.LENGTH, **settings}), "-o", self.run_dir], np=np)
+        # What killed ranks leave of shared memory goes with the test's folder.
+        process = Process(["solve", *options(problem=self.problem, **{**self.LENGTH, **settings}), "-o", self.run_dir], np=np,
+                          env={"OMPI_MCA_btl_vader_backing_directory": str(self.dir)})
         self.addCleanup(process.end)
         return process
 
