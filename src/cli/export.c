@@ -6,7 +6,7 @@
 #include <unistd.h>
 
 static const char before[] =
-    "Usage: mxsense export DIR_OR_CHECKPOINT --what WHAT --format FORMAT -o PATH\n"
+    "Usage: mxsense export DIR_OR_CHECKPOINT [--what WHAT] [--format FORMAT] -o PATH\n"
     "\n"
     "Writes the answer of a run, from its newest checkpoint that verifies. Factors as npy\n"
     "or csv make two files, PATH_U and PATH_V; in HDF5 the datasets are /U and /V,\n"
@@ -16,23 +16,27 @@ static const char before[] =
 static const char after[] =
     "Examples:\n"
     "  mxsense export run1 --what factors --format npy -o answer\n"
-    "  mxsense export run1 --what singular_values --format csv -o s.csv\n"
-    "  mxsense export run1/checkpoint.h5 --what X --format h5 -o X.h5\n"
+    "  mxsense export run1 --what singular_values -o s.csv\n"
+    "  mxsense export run1/checkpoint.h5 --what X -o X.h5\n"
     "\n"
     "Row-major numbers of 64 bits; CSV has no header and reads back to the same bits.\n";
 
 enum { WHAT_FACTORS, WHAT_SINGULAR_VALUES, WHAT_X };
 
 typedef struct export_fields {
-  int what, format;
+  int what;
+  int format; /* mxs_export_format */
   char *output;
   const char *source;
 } export_fields;
 
 static const mxs_choice whats[] = {
     {"factors", WHAT_FACTORS}, {"singular_values", WHAT_SINGULAR_VALUES}, {"X", WHAT_X}, {NULL, 0}};
-static const mxs_choice formats[] = {
-    {"npy", MXS_EXPORT_NPY}, {"csv", MXS_EXPORT_CSV}, {"h5", MXS_EXPORT_H5}, {NULL, 0}};
+static const mxs_choice formats[] = {{"auto", MXS_EXPORT_AUTO},
+                                     {"npy", MXS_EXPORT_NPY},
+                                     {"csv", MXS_EXPORT_CSV},
+                                     {"h5", MXS_EXPORT_H5},
+                                     {NULL, 0}};
 
 static const mxs_option options[] = {
     {.key = "what",
@@ -45,10 +49,10 @@ static const mxs_option options[] = {
     {.key = "format",
      .type = MXS_OPTION_CHOICE,
      .offset = offsetof(export_fields, format),
-     .preset = "npy",
+     .preset = "auto",
      .choices = formats,
      .section = "Options",
-     .help = "NumPy file, text, or HDF5"},
+     .help = "NumPy file, text, or HDF5; auto: by the ending of PATH, else npy"},
     {.key = "output",
      .type = MXS_OPTION_PATH,
      .offset = offsetof(export_fields, output),
@@ -157,7 +161,8 @@ static mxs_status parse(const mxs_cli_args *args, export_fields *fields) {
   MXS_TRY(mxs_cli_need(&table, args, "output", "-o PATH"));
   MXS_TRY(mxs_table_defaults(&table, fields));
   fields->source = args->operand[0];
-  return mxs_cli_apply(&table, args, fields);
+  MXS_TRY(mxs_cli_apply(&table, args, fields));
+  return mxs_export_choose(fields->output, &fields->format);
 }
 
 int mxs_cli_export(mxs_cli_session *session, int argc, char **argv) {

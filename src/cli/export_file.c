@@ -10,7 +10,33 @@
 
 enum { MOST_PARTS = 2, NPY_ALIGNMENT = 64, NPY_PREAMBLE = 10 };
 
-static const char *const endings[] = {".npy", ".csv", ".h5"};
+enum { FORMATS = 4 };
+
+static const char *const endings[FORMATS] = {[MXS_EXPORT_AUTO] = "",
+                                             [MXS_EXPORT_NPY] = ".npy",
+                                             [MXS_EXPORT_CSV] = ".csv",
+                                             [MXS_EXPORT_H5] = ".h5"};
+
+static int ends_with(const char *path, const char *ending) {
+  const size_t length = strlen(path);
+  const size_t tail = strlen(ending);
+  return length > tail && strcmp(path + length - tail, ending) == 0;
+}
+
+mxs_status mxs_export_choose(const char *path, int *format) {
+  for (int other = MXS_EXPORT_NPY; other < FORMATS; other++) {
+    if (!ends_with(path, endings[other]) || *format == other)
+      continue;
+    if (*format != MXS_EXPORT_AUTO)
+      return mxs_fail(MXS_ERR_USAGE,
+                      "%s: the ending is of another format than --format %s: leave one of them out",
+                      path, endings[*format] + 1);
+    *format = other;
+  }
+  if (*format == MXS_EXPORT_AUTO)
+    *format = MXS_EXPORT_NPY;
+  return MXS_OK;
+}
 
 static mxs_status write_error(const char *path) {
   return mxs_fail(MXS_ERR_IO, "%s: cannot write: %s", path, strerror(errno));
@@ -112,10 +138,7 @@ static mxs_status name_file(mxs_export_format format,
                             const char *name,
                             char **out) {
   const char *ending = endings[format];
-  int length = (int)strlen(path);
-  const int tail = (int)strlen(ending);
-  if (length > tail && strcmp(path + length - tail, ending) == 0)
-    length -= tail;
+  const int length = (int)strlen(path) - (ends_with(path, ending) ? (int)strlen(ending) : 0);
   mxs_text text = {0};
   const mxs_status status =
       mxs_text_add(&text, "%.*s%s%s%s", length, path, name[0] != '\0' ? "_" : "", name, ending);

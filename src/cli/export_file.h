@@ -5,13 +5,22 @@
 
 #include "base/text.h"
 
-typedef enum mxs_export_format { MXS_EXPORT_NPY, MXS_EXPORT_CSV, MXS_EXPORT_H5 } mxs_export_format;
+typedef enum mxs_export_format {
+  MXS_EXPORT_AUTO,
+  MXS_EXPORT_NPY,
+  MXS_EXPORT_CSV,
+  MXS_EXPORT_H5
+} mxs_export_format;
 
 typedef struct mxs_export_part {
   const char *name; /**< of the dataset, and of the file where there are two parts */
   mxs_cmat values;  /**< contiguous */
   int is_vector;    /**< one dimension: values has one column */
 } mxs_export_part;
+
+/** Settle the format: MXS_EXPORT_AUTO becomes that of the ending of `path`, or npy. Local.
+ *  @retval MXS_ERR_USAGE the ending is that of another format */
+MXS_CHECKED mxs_status mxs_export_choose(const char *path, int *format);
 
 /** Write the parts: one HDF5 file, or a file for each part, named PATH_name where there is more
  *  than one. The format's ending is added where `path` has none. `written` gets the names, with "

@@ -67,6 +67,29 @@ static hid_t open_with_cache(hid_t file, const char *name) {
   return set;
 }
 
+/* A filter of a plugin that is not here would look like damage. */
+static mxs_status check_filters(const mxs_store_set *set) {
+  mxs_status status = MXS_OK;
+  hid_t properties = H5Dget_create_plist(set->id);
+  const int count = properties < 0 ? 0 : H5Pget_nfilters(properties);
+  for (int i = 0; i < count && status == MXS_OK; i++) {
+    char name[64] = "";
+    unsigned flags = 0;
+    unsigned config = 0;
+    size_t values = 0;
+    const H5Z_filter_t filter =
+        H5Pget_filter2(properties, (unsigned)i, &flags, &values, NULL, sizeof name, name, &config);
+    if (filter >= 0 && H5Zfilter_avail(filter) <= 0)
+      status =
+          mxs_fail(MXS_ERR_DATA,
+                   "%s: /%s uses the HDF5 filter %d (%s), which is not installed here: write it "
+                   "with gzip or without compression",
+                   set->path, set->name, (int)filter, name);
+  }
+  (void)mxs_store_close(&properties);
+  return status;
+}
+
 mxs_status mxs_store_set_open(hid_t file, const char *path, const char *name, mxs_store_set *out) {
   *out = (mxs_store_set){.id = H5I_INVALID_HID, .path = path, .name = name};
   mxs_status status = MXS_OK;
@@ -87,6 +110,8 @@ mxs_status mxs_store_set_open(hid_t file, const char *path, const char *name, mx
   else if (!describe_shape(space, out))
     status = mxs_fail(MXS_ERR_DATA, "%s: /%s has more than %d dimensions or more than 2^59 entries",
                       path, name, MXS_STORE_DIMS);
+  else
+    status = check_filters(out);
   (void)mxs_store_close(&space);
   (void)mxs_store_close(&type);
   if (status != MXS_OK)

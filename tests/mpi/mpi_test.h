@@ -14,7 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -28,6 +31,19 @@ static inline int mpi_test_size(void) {
   int size = 0;
   MPI_Comm_size(MPI_COMM_WORLD, &size);
   return size;
+}
+
+/** Make a directory of this run's own below MXS_TEST_TMP and write its path, the same on all ranks.
+ * Collective. */
+static inline void mpi_test_scratch(const char *name, char *path, size_t size) {
+  const char *root = getenv("MXS_TEST_TMP");
+  long number = (long)getpid();
+  MPI_Bcast(&number, 1, MPI_LONG, 0, MPI_COMM_WORLD);
+  (void)snprintf(path, size, "%s/%s.%d.%ld", root != NULL ? root : ".", name, mpi_test_size(),
+                 number);
+  if (mpi_test_rank() == 0)
+    (void)mkdir(path, 0777);
+  MPI_Barrier(MPI_COMM_WORLD);
 }
 
 /** 1 when `condition` holds on every rank. Collective. */

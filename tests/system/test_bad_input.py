@@ -47,6 +47,14 @@ def recipe(**attributes):
     return change
 
 
+def squeeze(filter_name):
+    def change(file):
+        A = file["A"][...]
+        del file["A"]
+        file.create_dataset("A", data=A, chunks=(50, *A.shape[1:]), compression=filter_name)
+    return change
+
+
 def held_out(A, y):
     def change(file):
         file["validation/y"] = y
@@ -69,6 +77,7 @@ FILES = {
     "A of text": (swap("A", lambda A: A.astype("S8")), "A"),
     "A complex": (swap("A", lambda A: A.astype("c16")), "A"),
     "A compound": (swap("A", lambda A: np.zeros(A.shape, [("a", "f8"), ("b", "i4")])), "A"),
+    "A behind a filter that HDF5 does not bring": (squeeze("lzf"), "A lzf"),
     "no measurements": (lambda file: (replace(file, "y", np.zeros(0)), replace(file, "A", np.zeros((0, N1, N2)))), "measurement"),
     "NaN in y": (poke("y", 217, np.nan), "y 217"),
     "Inf in y": (poke("y", 0, np.inf), "y 0"),

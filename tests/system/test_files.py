@@ -103,6 +103,17 @@ class Export(Case):
             return {name: self.read(path if form == "h5" else path.with_stem(f"{path.stem}_{name}"), name) for name in "UV"}
         return {what: self.read(path, what)}
 
+    def test_ending_chooses_the_format(self):
+        for ending in ("npy", "csv", "h5"):
+            path = self.dir / f"by_ending.{ending}"
+            self.run_ok("export", self.run_dir, "--what", "X", "-o", path, np=0)
+            self.assert_close(self.read(path, "X"), self.wanted["X"], 1e-14)
+        self.run_ok("export", self.run_dir, "-o", self.dir / "none", np=0)
+        self.assertTrue((self.dir / "none_U.npy").exists())
+        outcome = self.run_ok("export", self.run_dir, "--format", "csv", "-o", self.dir / "wrong.npy", np=0, code=64)
+        self.assertIn("wrong.npy", outcome.errors[0])
+        self.assertEqual(list(self.dir.glob("wrong*")), [])
+
     def test_agrees_with_the_checkpoint(self):
         for what in ("factors", "singular_values", "X"):
             for form in ("npy", "csv", "h5"):

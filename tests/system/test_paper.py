@@ -25,7 +25,7 @@ class Properties(Case):
         return self.solve(self.path, name, np=2, max_iterations=iterations, **settings)
 
     def test_error_falls_with_the_start(self):
-        """Card P1-a: a large start interpolates and does not recover; below, the error follows a power of alpha."""
+        """A large start interpolates and does not recover; below, the error follows a power of alpha."""
         large = self.follow("large", 1500, alpha=0.1, tolerance=1e-6)
         self.assertLess(harness.summary(large)["relative_residual"], 2e-6)
         self.assertGreater(harness.summary(large)["test_error"], 0.5)
@@ -44,7 +44,7 @@ class Properties(Case):
         self.assertLess(abs(slope - predicted), 0.25, f"slope {slope}, predicted {predicted}")
 
     def test_balance(self):
-        """Card P1-b: the largest imbalance is of the step's size, and not of the start's."""
+        """The largest imbalance is of the step's size, and not of the start's."""
         def largest(step, alpha):
             return harness.column(self.follow(f"{step}{alpha:.0e}", int(60 / step), step=step, alpha=alpha), "imbalance").max()
 
@@ -56,7 +56,7 @@ class Properties(Case):
         self.assertTrue(1 / 1.5 < ratio < 1.5, ratio)
 
     def test_exact_rank_converges(self):
-        """Card P1-d: with k = r the error falls to rounding; with more columns it stays on a plateau that grows slowly with k."""
+        """With k = r the error falls to rounding; with more columns it stays on a plateau that grows slowly with k."""
         exact = self.follow("exact", 1500, k=3, alpha=1e-4)
         self.assertLess(harness.summary(exact)["test_error"], 1e-12)
         plateaus, times = [], []

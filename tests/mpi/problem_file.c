@@ -429,17 +429,8 @@ static void test_pieces(void **unused) {
 
 static int setup(void **unused) {
   (void)unused;
-  const char *root = getenv("MXS_TEST_TMP");
-  int64_t number = (int64_t)getpid();
-  if (mxs_comm_create(MPI_COMM_WORLD, &comm) != MXS_OK)
-    return 1;
-  mxs_comm_bcast(comm, &number, (int64_t)sizeof number, 0);
-  (void)snprintf(scratch, sizeof scratch, "%s/files.%d.%lld", root != NULL ? root : ".", comm->size,
-                 (long long)number);
-  if (comm->rank == 0)
-    (void)mkdir(scratch, 0777);
-  MPI_Barrier(comm->mpi);
-  return 0;
+  mpi_test_scratch("files", scratch, sizeof scratch);
+  return mxs_comm_create(MPI_COMM_WORLD, &comm) != MXS_OK;
 }
 
 static int teardown(void **unused) {
