@@ -8,7 +8,13 @@ enum { TEXT_SIZE = 2048 };
 mxs_status mxs_comm_create(MPI_Comm mpi, mxs_comm **out) {
   *out = NULL;
   mxs_comm *comm = NULL;
-  MXS_TRY(mxs_alloc(1, sizeof *comm, &comm));
+  const mxs_status status = mxs_alloc(1, sizeof *comm, &comm);
+  int failed = status != MXS_OK;
+  MPI_Allreduce(MPI_IN_PLACE, &failed, 1, MPI_INT, MPI_MAX, mpi);
+  if (failed) {
+    mxs_release(&comm);
+    return status != MXS_OK ? status : mxs_fail(MXS_ERR_MEMORY, "another rank is out of memory");
+  }
   MPI_Comm_dup(mpi, &comm->mpi);
   MPI_Comm_rank(comm->mpi, &comm->rank);
   MPI_Comm_size(comm->mpi, &comm->size);

@@ -42,13 +42,16 @@ mxs_status mxsi_problem_begin(MPI_Comm comm,
                               mxs_problem **out) {
   *out = NULL;
   MXS_TRY(check_sizes(n1, n2, m, options));
+  mxs_comm *own = NULL;
   mxs_problem *p = NULL;
-  MXS_TRY(mxs_alloc(1, sizeof *p, &p));
-  mxs_status status = mxs_comm_create(comm, &p->comm);
+  MXS_TRY(mxs_comm_create(comm, &own));
+  mxs_status status = mxs_comm_agree(own, mxs_alloc(1, sizeof *p, &p));
   if (status != MXS_OK) {
     mxs_release(&p);
+    mxs_comm_destroy(&own);
     return status;
   }
+  p->comm = own;
   p->n1 = n1;
   p->n2 = n2;
   p->k = options->k;
