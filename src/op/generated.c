@@ -2,32 +2,32 @@
 #include "base/simd.h"
 #include "op/kernels.h"
 #include "op/op.h"
+#include "op/signs.h"
 
 #include <string.h>
 
 enum { WORDS_AT_ONCE = 1024 };
 
-typedef struct generated {
+typedef struct gaussian {
   int64_t entries;
   uint64_t seed;
   double *tile; /* MXS_GROUP rows */
-} generated;
+} gaussian;
 
-static void generated_destroy(void *self) {
-  generated *ensemble = self;
+static void gaussian_destroy(void *self) {
+  gaussian *ensemble = self;
   mxs_release(&ensemble->tile);
   mxs_release(&ensemble);
 }
 
-mxs_status mxsi_generated_create(int64_t entries, uint64_t seed, void **out) {
-  *out = NULL;
-  generated *ensemble = NULL;
+static mxs_status gaussian_create(int64_t entries, uint64_t seed, gaussian **out) {
+  gaussian *ensemble = NULL;
   MXS_TRY(mxs_alloc(1, sizeof *ensemble, &ensemble));
   ensemble->entries = entries;
   ensemble->seed = seed;
   const mxs_status status = mxs_alloc(MXS_GROUP * entries, sizeof *ensemble->tile, &ensemble->tile);
   if (status != MXS_OK) {
-    generated_destroy(ensemble);
+    gaussian_destroy(ensemble);
     return status;
   }
   *out = ensemble;
@@ -86,27 +86,49 @@ void mxsi_generated_rows(mxs_ensemble ensemble,
 }
 
 /* Rows are made a group at a time, in cache, and used for both directions. */
-static void generated_pass(const generated *ensemble, mxs_ensemble kind, const mxs_pass *pass) {
+static mxs_status gaussian_pass(void *self, const mxs_pass *pass) {
+  const gaussian *ensemble = self;
   for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
     const mxs_pass group = mxsi_pass_group(pass, done);
-    mxsi_generated_rows(kind, ensemble->seed, ensemble->entries, group.first, group.count,
-                        ensemble->tile);
+    mxsi_generated_rows(MXS_ENSEMBLE_GAUSSIAN, ensemble->seed, ensemble->entries, group.first,
+                        group.count, ensemble->tile);
     mxsi_kernel_f64(&group, ensemble->entries, ensemble->tile);
   }
-}
-
-static mxs_status gaussian_pass(void *self, const mxs_pass *pass) {
-  generated_pass(self, MXS_ENSEMBLE_GAUSSIAN, pass);
   return MXS_OK;
 }
 
 static mxs_status rademacher_pass(void *self, const mxs_pass *pass) {
-  generated_pass(self, MXS_ENSEMBLE_RADEMACHER, pass);
+  mxsi_signs_pass(self, pass);
   return MXS_OK;
 }
 
-const mxs_op_table mxsi_op_gaussian = {
-    .name = "gaussian", .pass = gaussian_pass, .destroy = generated_destroy};
+static void rademacher_destroy(void *self) {
+  mxs_signs *signs = self;
+  mxsi_signs_destroy(&signs);
+}
 
-const mxs_op_table mxsi_op_rademacher = {
-    .name = "rademacher", .pass = rademacher_pass, .destroy = generated_destroy};
+static const mxs_op_table gaussian_table = {
+    .name = "gaussian", .pass = gaussian_pass, .destroy = gaussian_destroy};
+
+static const mxs_op_table rademacher_table = {
+    .name = "rademacher", .pass = rademacher_pass, .destroy = rademacher_destroy};
+
+mxs_status mxsi_generated_create(mxs_ensemble ensemble,
+                                 int64_t entries,
+                                 uint64_t seed,
+                                 const mxs_op_table **table,
+                                 void **self) {
+  *self = NULL;
+  if (ensemble == MXS_ENSEMBLE_RADEMACHER) {
+    mxs_signs *signs = NULL;
+    MXS_TRY(mxsi_signs_create(entries, seed, &signs));
+    *table = &rademacher_table;
+    *self = signs;
+  } else {
+    gaussian *normal = NULL;
+    MXS_TRY(gaussian_create(entries, seed, &normal));
+    *table = &gaussian_table;
+    *self = normal;
+  }
+  return MXS_OK;
+}

@@ -34,12 +34,12 @@ uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count)
  *     entry = 1 - 2 bit;
  *   - gaussian, version 0: c = j / 4; mxs_random_gaussian() of the four output words gives entries
  *     4c .. 4c + 3. */
-extern const mxs_op_table mxsi_op_gaussian;
-extern const mxs_op_table mxsi_op_rademacher;
 
 enum { MXS_ENSEMBLE_VERSION = 0 };
 
-MXS_CHECKED mxs_status mxsi_generated_create(int64_t entries, uint64_t seed, void **out);
+/** Operator of an ensemble; the table's destroy frees `*self`. Local. */
+MXS_CHECKED mxs_status mxsi_generated_create(
+    mxs_ensemble ensemble, int64_t entries, uint64_t seed, const mxs_op_table **table, void **self);
 
 /** Write the entries of measurements first .. first + count - 1 (count x n1 n2 doubles, row-major).
  *  Local. */

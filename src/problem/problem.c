@@ -111,9 +111,8 @@ void mxs_problem_destroy(mxs_problem **problem) {
 
 mxs_status mxsi_problem_attach_generated(mxs_problem *p, mxs_data *data, int64_t first) {
   data->first = first;
-  MXS_TRY(mxsi_generated_create(p->n1 * p->n2, p->ensemble_seed, &data->self));
-  data->op = p->ensemble == MXS_ENSEMBLE_RADEMACHER ? &mxsi_op_rademacher : &mxsi_op_gaussian;
-  return MXS_OK;
+  return mxsi_generated_create(p->ensemble, p->n1 * p->n2, p->ensemble_seed, &data->op,
+                               &data->self);
 }
 
 /* Measurements drawn for the hold-out get weight 0; the draw of measurement i is a pure function of

@@ -25,8 +25,7 @@ static double *numbers(int64_t row, int64_t count) {
 }
 
 static void make_generated(subject *s, mxs_ensemble ensemble) {
-  s->table = ensemble == MXS_ENSEMBLE_GAUSSIAN ? &mxsi_op_gaussian : &mxsi_op_rademacher;
-  assert_int_equal(mxsi_generated_create(N, 11, &s->self), MXS_OK);
+  assert_int_equal(mxsi_generated_create(ensemble, N, 11, &s->table, &s->self), MXS_OK);
   mxsi_generated_rows(ensemble, 11, N, 0, M, s->a[0]);
 }
 
