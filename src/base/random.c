@@ -153,6 +153,17 @@ void mxs_random_gaussian(
   }
 }
 
+void mxs_random_gaussian_row(
+    uint64_t seed, mxs_stream stream, int64_t row, int64_t count, double *values) {
+  const int64_t whole = count / 4;
+  mxs_random_gaussian(seed, stream, row, 0, whole, values);
+  if (count % 4 != 0) {
+    double last[4];
+    mxs_random_gaussian(seed, stream, row, whole, 1, last);
+    memcpy(values + 4 * whole, last, (size_t)(count % 4) * sizeof *values);
+  }
+}
+
 double mxs_random_uniform(uint64_t seed, mxs_stream stream, int64_t row) {
   uint32_t words[4];
   mxs_random_words(seed, stream, row, 0, 1, words);

@@ -35,6 +35,10 @@ void mxs_random_words(
 void mxs_random_gaussian(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, int64_t count, double *values);
 
+/** The first `count` N(0, 1) numbers of row `row`. */
+void mxs_random_gaussian_row(
+    uint64_t seed, mxs_stream stream, int64_t row, int64_t count, double *values);
+
 /** One uniform number in (0, 1) for (row, 0). */
 double mxs_random_uniform(uint64_t seed, mxs_stream stream, int64_t row);
 

@@ -7,6 +7,8 @@
 #ifndef MXS_BASE_SIMD_H
 #define MXS_BASE_SIMD_H
 
+#include <stdint.h>
+
 #if defined(__SANITIZE_ADDRESS__) || !defined(__x86_64__) || defined(__clang__)
 #define MXS_SIMD /* the resolver of a clone runs before the sanitizer's runtime is ready */
 #else
@@ -18,5 +20,11 @@ enum { MXS_LANES = 8 };
 /** Eight doubles, and eight floats, as one value. */
 typedef double mxs_lanes __attribute__((vector_size(64)));
 typedef float mxs_flanes __attribute__((vector_size(32)));
+
+/** Largest |v_i| as its bit pattern: the order of integers is that of magnitudes, with Inf and NaN
+ * on top (MXS_INFINITE_BITS and above). 0 for n = 0. */
+int64_t mxs_largest_bits(const double *v, int64_t n);
+
+#define MXS_INFINITE_BITS INT64_C(0x7FF0000000000000)
 
 #endif

@@ -100,20 +100,6 @@ double *mxs_reducer_leaf(mxs_reducer *r) {
   return r->leaf;
 }
 
-/* Largest |v| as its bit pattern: integer order is the order of magnitudes, with Inf and NaN on
- * top. */
-MXS_SIMD
-static int64_t largest_bits(const double *v, int64_t n) {
-  int64_t largest = 0;
-  for (int64_t i = 0; i < n; i++) {
-    int64_t bits = 0;
-    memcpy(&bits, &v[i], sizeof bits);
-    bits &= INT64_MAX;
-    largest = bits > largest ? bits : largest;
-  }
-  return largest;
-}
-
 /* Adding 1.5 2^52 rounds |t| < 2^51 to an integer, which then stands in the low bits. */
 #define ROUNDER 0x1.8p52
 
@@ -168,8 +154,8 @@ void mxs_reducer_commit(mxs_reducer *r) {
   const int64_t total = r->start[r->quantities];
   int64_t bits[MXS_REDUCER_QUANTITIES];
   for (int q = 0; q < r->quantities; q++) {
-    bits[q] = largest_bits(r->leaf + r->start[q], r->start[q + 1] - r->start[q]);
-    if (bits[q] >= INT64_C(0x7FF0000000000000)) {
+    bits[q] = mxs_largest_bits(r->leaf + r->start[q], r->start[q + 1] - r->start[q]);
+    if (bits[q] >= MXS_INFINITE_BITS) {
       status_words(r)[MXS_REDUCER_WORDS]++;
       return;
     }

@@ -55,14 +55,8 @@ static mxs_status iterate(mxs_cmat A, workspace *w) {
 static mxs_status subspace(
     mxs_cmat A, int64_t count, workspace *w, double *s, double *U, double *V) {
   const int64_t c = w->width;
-  for (int64_t j = 0; j < A.cols; j++) {
-    double four[4];
-    for (int64_t i = 0; i < c; i++) {
-      if (i % 4 == 0)
-        mxs_random_gaussian(0, MXS_STREAM_RANGE_FINDER, j, i / 4, 1, four);
-      w->V[j * c + i] = four[i % 4];
-    }
-  }
+  for (int64_t j = 0; j < A.cols; j++)
+    mxs_random_gaussian_row(0, MXS_STREAM_RANGE_FINDER, j, c, w->V + j * c);
   for (int iteration = 0; iteration < MOST_ITERATIONS; iteration++) {
     MXS_TRY(iterate(A, w));
     double change = 0.0;

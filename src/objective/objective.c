@@ -11,7 +11,7 @@ enum { WORD_FAILED, WORD_STOP, WORD_CHECKPOINT };
 
 /* Quantities of a leaf: gradient of U and of V, or G in the place of the first with the second
  * empty. */
-enum { LEAF_GU, LEAF_GV, LEAF_LOSS, LEAF_VALIDATION, LEAF_QUANTITIES };
+enum { LEAF_GU, LEAF_GV, LEAF_LOSS, LEAF_VALIDATION, LEAF_QUANTITIES = MXS_OBJECTIVE_SCALES };
 
 enum { PANEL = 64 };
 
@@ -88,8 +88,7 @@ void mxs_objective_destroy(mxs_objective **objective) {
   mxs_release(objective);
 }
 
-int64_t *mxs_objective_scales(mxs_objective *objective, int64_t *count) {
-  *count = LEAF_QUANTITIES;
+int64_t *mxs_objective_scales(mxs_objective *objective) {
   return mxs_reducer_scales(objective->reducer);
 }
 

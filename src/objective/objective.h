@@ -48,8 +48,11 @@ MXS_CHECKED mxs_status mxs_objective_back_projection(mxs_objective *objective, d
 /** This rank's share of the back-projection, not yet summed over ranks. Local. */
 MXS_CHECKED mxs_status mxs_objective_back_projection_local(mxs_objective *objective, double *S);
 
-/** Scales of the exact reduction, `*count` of them: state to save and restore. Local. */
-int64_t *mxs_objective_scales(mxs_objective *objective, int64_t *count);
+enum { MXS_OBJECTIVE_SCALES = 4 };
+
+/** Scales of the exact reduction, MXS_OBJECTIVE_SCALES of them: state to save and restore. Local.
+ */
+int64_t *mxs_objective_scales(mxs_objective *objective);
 
 /** Counters of this rank since creation. Local. */
 typedef struct mxs_objective_profile {

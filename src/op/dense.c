@@ -60,7 +60,7 @@ static mxs_status dense_pass(void *self, const mxs_pass *pass) {
     return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank",
                     (long long)pass->first);
   for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
-    const mxs_pass group = mxsi_pass_group(pass, done);
+    const mxs_pass group = mxsi_pass_part(pass, done, MXS_GROUP);
     const void *rows = a + done * dense->entries * element_size(dense);
     if (dense->storage == MXS_STORAGE_F32)
       mxsi_kernel_f32(&group, dense->entries, rows);

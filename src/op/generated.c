@@ -34,16 +34,6 @@ static mxs_status gaussian_create(int64_t entries, uint64_t seed, gaussian **out
   return MXS_OK;
 }
 
-static void gaussian_row(uint64_t seed, int64_t entries, int64_t i, double *row) {
-  const int64_t whole = entries / 4;
-  mxs_random_gaussian(seed, MXS_STREAM_ENSEMBLE, i, 0, whole, row);
-  if (entries % 4 != 0) {
-    double last[4];
-    mxs_random_gaussian(seed, MXS_STREAM_ENSEMBLE, i, whole, 1, last);
-    memcpy(row + 4 * whole, last, (size_t)(entries % 4) * sizeof *row);
-  }
-}
-
 /* Bit b of a word is the sign of entry b: the bit moves to the sign of 1.0. */
 MXS_SIMD
 static void expand_signs(const uint32_t *words, int64_t entries, double *row) {
@@ -81,7 +71,7 @@ void mxsi_generated_rows(mxs_ensemble ensemble,
     if (ensemble == MXS_ENSEMBLE_RADEMACHER)
       rademacher_row(seed, entries, first + i, rows + i * entries);
     else
-      gaussian_row(seed, entries, first + i, rows + i * entries);
+      mxs_random_gaussian_row(seed, MXS_STREAM_ENSEMBLE, first + i, entries, rows + i * entries);
   }
 }
 
@@ -89,7 +79,7 @@ void mxsi_generated_rows(mxs_ensemble ensemble,
 static mxs_status gaussian_pass(void *self, const mxs_pass *pass) {
   const gaussian *ensemble = self;
   for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
-    const mxs_pass group = mxsi_pass_group(pass, done);
+    const mxs_pass group = mxsi_pass_part(pass, done, MXS_GROUP);
     mxsi_generated_rows(MXS_ENSEMBLE_GAUSSIAN, ensemble->seed, ensemble->entries, group.first,
                         group.count, ensemble->tile);
     mxsi_kernel_f64(&group, ensemble->entries, ensemble->tile);

@@ -97,13 +97,3 @@ MXS_SIMD
 void mxsi_kernel_f32(const mxs_pass *group, int64_t n, const float *a) {
   kernel(F32, group, n, a);
 }
-
-mxs_pass mxsi_pass_group(const mxs_pass *pass, int64_t done) {
-  mxs_pass group = *pass;
-  group.first = pass->first + done;
-  group.count = pass->count - done < MXS_GROUP ? pass->count - done : MXS_GROUP;
-  group.y = pass->y != NULL ? pass->y + done : NULL;
-  group.weight = pass->weight != NULL ? pass->weight + done : NULL;
-  group.w = pass->w + done;
-  return group;
-}

@@ -18,9 +18,6 @@
 
 enum { MXS_GROUP = 4 };
 
-/** The part of a pass that starts `done` measurements in: up to MXS_GROUP of them. */
-mxs_pass mxsi_pass_group(const mxs_pass *pass, int64_t done);
-
 /** One group of 1 <= group->count <= MXS_GROUP rows of n entries at a. */
 void mxsi_kernel_f64(const mxs_pass *group, int64_t n, const double *a);
 void mxsi_kernel_f32(const mxs_pass *group, int64_t n, const float *a);

@@ -7,6 +7,9 @@
 #include "mxsense/op.h"
 #include "mxsense/problem.h"
 
+/** The part of a pass that starts `done` measurements in: up to `most` of them. Local. */
+mxs_pass mxsi_pass_part(const mxs_pass *pass, int64_t done, int64_t most);
+
 /** Stored A: this rank's rows, in the order of blocks->own. */
 extern const mxs_op_table mxsi_op_dense;
 

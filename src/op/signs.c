@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "base/simd.h"
+#include "op/op.h"
 
 #include <math.h>
 #include <string.h>
@@ -247,14 +248,8 @@ void mxsi_signs_destroy(mxs_signs **signs) {
  * number is not finite. */
 MXS_SIMD
 static int to_fixed(const double *v, int64_t n, int bits, int64_t *out, int *shift) {
-  int64_t largest = 0;
-  for (int64_t j = 0; j < n; j++) {
-    int64_t pattern = 0;
-    memcpy(&pattern, &v[j], sizeof pattern);
-    pattern &= INT64_MAX;
-    largest = pattern > largest ? pattern : largest;
-  }
-  if (largest >= INT64_C(0x7FF0000000000000))
+  const int64_t largest = mxs_largest_bits(v, n);
+  if (largest >= MXS_INFINITE_BITS)
     return 0;
   const int64_t exponent = (largest >> 52) - 1022; /* |v_j| < 2^exponent */
   *shift = exponent < -900 ? bits + 900 : bits - (int)exponent;
@@ -329,12 +324,8 @@ void mxsi_signs_pass(mxs_signs *s, const mxs_pass *pass) {
       S += s->x[j];
   }
   for (int64_t done = 0; done < pass->count; done += MXS_STRIP) {
-    mxs_pass strip = *pass;
-    strip.count = pass->count - done < MXS_STRIP ? pass->count - done : MXS_STRIP;
-    strip.y = pass->y != NULL ? pass->y + done : NULL;
-    strip.weight = pass->weight != NULL ? pass->weight + done : NULL;
-    strip.w = pass->w + done;
-    make_bits(s, pass->first + done, strip.count);
+    const mxs_pass strip = mxsi_pass_part(pass, done, MXS_STRIP);
+    make_bits(s, strip.first, strip.count);
     if (pass->x != NULL)
       strip_forward(s, &strip, S, shift);
     if (pass->g != NULL)

@@ -35,13 +35,8 @@ mxs_status mxsi_plant_check(const mxs_plant *plant) {
 static mxs_status orthonormal(
     uint64_t seed, mxs_stream stream, int64_t n, const mxs_plant *plant, double *Q) {
   const int64_t rank = plant->rank;
-  double four[4];
   for (int64_t i = 0; i < n; i++)
-    for (int64_t j = 0; j < rank; j++) {
-      if (j % 4 == 0)
-        mxs_random_gaussian(seed, stream, i, j / 4, 1, four);
-      Q[i * rank + j] = four[j % 4];
-    }
+    mxs_random_gaussian_row(seed, stream, i, rank, Q + i * rank);
   MXS_TRY(mxs_la_qr(mxs_cview(Q, n, rank), Q, NULL));
   for (int64_t j = 0; j < rank; j++) {
     const double t = rank > 1 ? (double)j / (double)(rank - 1) : 0.0;
@@ -69,9 +64,9 @@ void mxsi_plant_noise(const mxs_plant *plant, int64_t first, int64_t count, doub
   if (plant->noise == 0.0)
     return;
   for (int64_t i = 0; i < count; i++) {
-    double four[4];
-    mxs_random_gaussian(plant->seed, MXS_STREAM_NOISE, first + i, 0, 1, four);
-    y[i] += plant->noise * four[0];
+    double normal = 0.0;
+    mxs_random_gaussian_row(plant->seed, MXS_STREAM_NOISE, first + i, 1, &normal);
+    y[i] += plant->noise * normal;
   }
 }
 

@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST_SINGULAR_VALUES = 10, ARRAYS = 9, COUNTERS = 4, NUMBERS = 5, SCALES = 4 };
+enum { MOST_SINGULAR_VALUES = 10, ARRAYS = 9, COUNTERS = 4, NUMBERS = 5 };
 
 /* Loss beyond this multiple of the larger of its first value and f(0, 0) is divergence. */
 #define DIVERGED 1e6
@@ -36,7 +36,7 @@ struct mxs_solver {
   counters count;
   numbers number;
   mxs_phase phase;
-  int64_t scales[SCALES];
+  int64_t scales[MXS_OBJECTIVE_SCALES];
   mxs_array arrays[ARRAYS];
   double clock; /* MPI_Wtime() at which number.seconds would be 0 */
   int64_t
@@ -124,7 +124,7 @@ static void list_arrays(mxs_solver *s) {
       {"state/counters", 1, 1, COUNTERS, &s->count},
       {"state/numbers", 0, 1, NUMBERS, &s->number},
       {"state/phase", 0, 1, MXS_PHASE_NUMBERS, &s->phase},
-      {"state/scales", 1, 1, SCALES, s->scales},
+      {"state/scales", 1, 1, MXS_OBJECTIVE_SCALES, s->scales},
       {"state/data_values", 0, 1, spectrum->count, spectrum->s},
       {"state/data_left", 0, p->n1, spectrum->count, spectrum->left},
       {"state/data_right", 0, p->n2, spectrum->count, spectrum->right},
@@ -213,13 +213,10 @@ int64_t mxs_solver_state(mxs_solver *s, mxs_array **arrays) {
 
 static void random_factor(
     uint64_t seed, mxs_stream stream, double alpha, int64_t rows, int64_t k, double *factor) {
-  double four[4];
   for (int64_t i = 0; i < rows; i++)
-    for (int64_t j = 0; j < k; j++) {
-      if (j % 4 == 0)
-        mxs_random_gaussian(seed, stream, i, j / 4, 1, four);
-      factor[i * k + j] = alpha * four[j % 4];
-    }
+    mxs_random_gaussian_row(seed, stream, i, k, factor + i * k);
+  for (int64_t i = 0; i < rows * k; i++)
+    factor[i] *= alpha;
 }
 
 /* Spectrum, automatic settings and the start: once in the life of a run. Collective. */
@@ -242,8 +239,7 @@ static mxs_status start(mxs_solver *s) {
     random_factor(o->seed, MXS_STREAM_START_U, s->number.alpha, p->n1, p->k, s->U);
     random_factor(o->seed, MXS_STREAM_START_V, s->number.alpha, p->n2, p->k, s->V);
   }
-  int64_t count = 0;
-  memcpy(s->scales, mxs_objective_scales(s->objective, &count), sizeof s->scales);
+  memcpy(s->scales, mxs_objective_scales(s->objective), sizeof s->scales);
   s->count.passes = mxs_objective_get_profile(s->objective).passes - s->passes_before;
   s->count.started = 1;
   return MXS_OK;
@@ -259,9 +255,8 @@ static mxs_status check_restored(const mxs_solver *s) {
 
 mxs_status mxs_solver_restored(mxs_solver *s) {
   MXS_TRY(mxs_comm_agree(s->problem->comm, check_restored(s)));
-  int64_t count = 0;
   s->spectrum.gap_rank = s->count.gap_rank;
-  memcpy(mxs_objective_scales(s->objective, &count), s->scales, sizeof s->scales);
+  memcpy(mxs_objective_scales(s->objective), s->scales, sizeof s->scales);
   s->passes_before = mxs_objective_get_profile(s->objective).passes - s->count.passes;
   return MXS_OK;
 }
@@ -341,7 +336,6 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
   mxs_evaluation at = {0};
   mxs_cmat U = {0};
   mxs_cmat V = {0};
-  int64_t count = 0;
   const int64_t t = s->count.iteration;
   mxs_solver_factors(s, &U, &V);
   const int request = hooks->poll != NULL ? hooks->poll(hooks->ctx, t) : 0;
@@ -374,7 +368,7 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
     return MXS_OK;
   if (regular)
     s->phase = phase;
-  memcpy(s->scales, mxs_objective_scales(s->objective, &count), sizeof s->scales);
+  memcpy(s->scales, mxs_objective_scales(s->objective), sizeof s->scales);
   s->count.passes = mxs_objective_get_profile(s->objective).passes - s->passes_before;
   descend(s, &at);
   s->count.iteration++;
