@@ -168,12 +168,23 @@ const mxs_history *mxs_ckpt_history(const mxs_ckpt *ckpt) {
   return &ckpt->history;
 }
 
+static const mxs_array *find(const mxs_ckpt *ckpt, const char *name) {
+  for (int64_t i = 0; i < ckpt->count; i++)
+    if (strcmp(ckpt->arrays[i].name, name) == 0)
+      return &ckpt->arrays[i];
+  return NULL;
+}
+
+mxs_status mxs_ckpt_doubles(const mxs_ckpt *ckpt, const char *name, const mxs_array **array) {
+  *array = find(ckpt, name);
+  if (*array == NULL || (*array)->is_integer)
+    return mxs_fail(MXS_ERR_DATA, "%s: no dataset /%s in the checkpoint", ckpt->path, name);
+  return MXS_OK;
+}
+
 mxs_status mxs_ckpt_fill(const mxs_ckpt *ckpt, mxs_array *arrays, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
-    const mxs_array *from = NULL;
-    for (int64_t j = 0; j < ckpt->count && from == NULL; j++)
-      if (strcmp(ckpt->arrays[j].name, arrays[i].name) == 0)
-        from = &ckpt->arrays[j];
+    const mxs_array *from = find(ckpt, arrays[i].name);
     if (from == NULL)
       return mxs_fail(MXS_ERR_DATA, "%s: there is no /%s", ckpt->path, arrays[i].name);
     if (from->rows != arrays[i].rows || from->cols != arrays[i].cols ||

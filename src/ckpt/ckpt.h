@@ -72,6 +72,11 @@ const char *mxs_ckpt_config(const mxs_ckpt *ckpt);
 int64_t mxs_ckpt_arrays(const mxs_ckpt *ckpt, const mxs_array **arrays);
 const mxs_history *mxs_ckpt_history(const mxs_ckpt *ckpt);
 
+/** The array of doubles of this name. Local. @retval MXS_ERR_DATA there is none */
+MXS_CHECKED mxs_status mxs_ckpt_doubles(const mxs_ckpt *ckpt,
+                                        const char *name,
+                                        const mxs_array **array);
+
 /** Copy the checkpoint's arrays into `arrays` by name. Local. @retval MXS_ERR_DATA one is missing
  *  or has another shape */
 MXS_CHECKED mxs_status mxs_ckpt_fill(const mxs_ckpt *ckpt, mxs_array *arrays, int64_t count);

@@ -126,8 +126,8 @@ static mxs_status write_answer(const mxs_ckpt *ckpt,
                                mxs_text *written) {
   const mxs_array *U = NULL;
   const mxs_array *V = NULL;
-  MXS_TRY(mxs_cli_find_array(ckpt, "factors/U", &U));
-  MXS_TRY(mxs_cli_find_array(ckpt, "factors/V", &V));
+  MXS_TRY(mxs_ckpt_doubles(ckpt, "factors/U", &U));
+  MXS_TRY(mxs_ckpt_doubles(ckpt, "factors/V", &V));
   const mxs_export_format format = (mxs_export_format)fields->format;
   if (U->cols != V->cols)
     return mxs_fail(MXS_ERR_DATA, "%s: /factors/U and /factors/V have different numbers of columns",

@@ -139,11 +139,7 @@ static mxs_status name_file(mxs_export_format format,
                             char **out) {
   const char *ending = endings[format];
   const int length = (int)strlen(path) - (ends_with(path, ending) ? (int)strlen(ending) : 0);
-  mxs_text text = {0};
-  const mxs_status status =
-      mxs_text_add(&text, "%.*s%s%s%s", length, path, name[0] != '\0' ? "_" : "", name, ending);
-  *out = text.data;
-  return status;
+  return mxs_text_format(out, "%.*s%s%s%s", length, path, name[0] != '\0' ? "_" : "", name, ending);
 }
 
 static mxs_status reserve(const char *path) {

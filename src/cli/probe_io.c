@@ -39,7 +39,7 @@ static void remove_directory(const char *path) {
 static mxs_status compare(const mxs_ckpt *ckpt, const mxs_array *arrays, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
     const mxs_array *read = NULL;
-    MXS_TRY(mxs_cli_find_array(ckpt, arrays[i].name, &read));
+    MXS_TRY(mxs_ckpt_doubles(ckpt, arrays[i].name, &read));
     if (read->rows != arrays[i].rows || read->cols != arrays[i].cols ||
         memcmp(read->data, arrays[i].data, (size_t)(read->rows * read->cols) * sizeof(double)) != 0)
       return mxs_fail(MXS_ERR_IO, "--io: /%s was read back with other values than were written",

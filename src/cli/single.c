@@ -8,13 +8,9 @@
 #include <unistd.h>
 
 mxs_status mxs_cli_join_path(const char *dir, const char *name, char **path) {
-  mxs_text text = {0};
-  *path = NULL;
   const size_t length = strlen(dir);
-  const char *slash = length > 0 && dir[length - 1] == '/' ? "" : "/";
-  MXS_TRY(mxs_text_add(&text, "%s%s%s", dir, slash, name));
-  *path = text.data;
-  return MXS_OK;
+  return mxs_text_format(path, "%s%s%s", dir, length > 0 && dir[length - 1] == '/' ? "" : "/",
+                         name);
 }
 
 /* A run has one of these from its first moments on. */
@@ -53,46 +49,11 @@ mxs_status mxs_cli_kind_of(const char *path, mxs_cli_kind *kind) {
   return status;
 }
 
-mxs_status mxs_cli_find_array(const mxs_ckpt *ckpt, const char *name, const mxs_array **array) {
-  const mxs_array *arrays = NULL;
-  const int64_t count = mxs_ckpt_arrays(ckpt, &arrays);
-  for (int64_t i = 0; i < count; i++) {
-    *array = &arrays[i];
-    if (strcmp(arrays[i].name, name) == 0 && !arrays[i].is_integer)
-      return MXS_OK;
-  }
-  return mxs_fail(MXS_ERR_DATA, "%s: no dataset /%s in the checkpoint", mxs_ckpt_path(ckpt), name);
-}
-
-static mxs_status core_values(
-    mxs_cmat U, mxs_cmat V, double *ru, double *rv, double *core, double *values) {
-  const int64_t pu = U.rows < U.cols ? U.rows : U.cols;
-  const int64_t pv = V.rows < V.cols ? V.rows : V.cols;
-  MXS_TRY(mxs_la_qr(U, NULL, ru));
-  MXS_TRY(mxs_la_qr(V, NULL, rv));
-  mxs_la_gemm(0, 1, 1.0, mxs_cview(ru, pu, U.cols), mxs_cview(rv, pv, V.cols), 0.0,
-              mxs_view(core, pu, pv));
-  return mxs_la_svd(mxs_cview(core, pu, pv), values, NULL, NULL);
-}
-
 mxs_status mxs_cli_singular_values(mxs_cmat U, mxs_cmat V, double **values, int64_t *count) {
-  const int64_t pu = U.rows < U.cols ? U.rows : U.cols;
-  const int64_t pv = V.rows < V.cols ? V.rows : V.cols;
-  double *ru = NULL;
-  double *rv = NULL;
-  double *core = NULL;
-  *values = NULL;
-  *count = pu < pv ? pu : pv;
-  mxs_status status = MXS_OK;
-  MXS_TRY_GOTO(status, mxs_alloc(pu * U.cols, sizeof *ru, &ru), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(pv * V.cols, sizeof *rv, &rv), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(pu * pv, sizeof *core, &core), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(*count, sizeof **values, values), cleanup);
-  status = core_values(U, V, ru, rv, core, *values);
-cleanup:
-  mxs_release(&ru);
-  mxs_release(&rv);
-  mxs_release(&core);
+  const int64_t least = U.rows < V.rows ? U.rows : V.rows;
+  *count = least < U.cols ? least : U.cols;
+  MXS_TRY(mxs_alloc(*count, sizeof **values, values));
+  const mxs_status status = mxs_la_svd_product(U, V, *values, NULL, NULL);
   if (status != MXS_OK)
     mxs_release(values);
   return status;

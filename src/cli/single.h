@@ -17,11 +17,6 @@ MXS_CHECKED mxs_status mxs_cli_kind_of(const char *path, mxs_cli_kind *kind);
 /** DIR/name, released with mxs_release(). Local. */
 MXS_CHECKED mxs_status mxs_cli_join_path(const char *dir, const char *name, char **path);
 
-/** The array of this name in a checkpoint. Local. @retval MXS_ERR_DATA there is none */
-MXS_CHECKED mxs_status mxs_cli_find_array(const mxs_ckpt *ckpt,
-                                          const char *name,
-                                          const mxs_array **array);
-
 /** Singular values of U V^T, descending; `*count` = min(n1, n2, k) of them, released with
  *  mxs_release(). By the QR cores of the factors: U V^T is not formed. Local. */
 MXS_CHECKED mxs_status mxs_cli_singular_values(mxs_cmat U,

@@ -189,9 +189,13 @@ static int may_change(const echo_line *line) {
   return index >= 0 && (options[index].flags & MXS_OPTION_MAY_CHANGE) != 0;
 }
 
+static int is_same(const echo_line *a, const echo_line *b) {
+  return a->value_length == b->value_length &&
+         memcmp(a->value, b->value, (size_t)b->value_length) == 0;
+}
+
 static mxs_status same_value(const echo_line *stored, const echo_line *now) {
-  if (stored->value_length == now->value_length &&
-      memcmp(stored->value, now->value, (size_t)now->value_length) == 0)
+  if (is_same(stored, now))
     return MXS_OK;
   return mxs_fail(
       MXS_ERR_SETTINGS,
@@ -199,6 +203,14 @@ static mxs_status same_value(const echo_line *stored, const echo_line *now) {
       "or start a new run in another directory",
       now->key_length, now->key, stored->value_length, stored->value, now->value_length,
       now->value);
+}
+
+int mxs_settings_same(const char *stored, const char *now, const char *key) {
+  const echo_line wanted = {.key = key, .key_length = (int)strlen(key)};
+  echo_line before = {0};
+  echo_line after = {0};
+  return find_line(stored, &wanted, &before) && find_line(now, &wanted, &after) &&
+         is_same(&before, &after);
 }
 
 mxs_status mxs_settings_compatible(const char *stored, const char *now) {

@@ -69,6 +69,9 @@ MXS_CHECKED mxs_status mxs_settings_echo(const mxs_settings *settings, char **te
  *  @retval MXS_ERR_SETTINGS names the keys and the remedy */
 MXS_CHECKED mxs_status mxs_settings_check(const mxs_settings *settings);
 
+/** 1 when `key` has the same value in two echoes. Local. */
+int mxs_settings_same(const char *stored, const char *now, const char *key);
+
 /** Compare two echoes, ignoring the keys that may change on resume (max_iterations, tolerance,
  *  checkpoint_every, metrics_every, quiet, verbose, progress, problem). Local.
  *  @retval MXS_ERR_SETTINGS names the first key that differs, with both values and the remedy */

@@ -166,6 +166,46 @@ cleanup:
   return status;
 }
 
+/* U = Q_1 R_1, V = Q_2 R_2, R_1 R_2^T = a diag(s) b: U V^T = (Q_1 a) diag(s) (Q_2 b^T)^T. */
+mxs_status mxs_la_svd_product(mxs_cmat U, mxs_cmat V, double *s, double *left, double *right) {
+  const int64_t k = U.cols;
+  const int64_t p1 = min64(U.rows, k);
+  const int64_t p2 = min64(V.rows, k);
+  const int64_t p = min64(p1, p2);
+  const int vectors = left != NULL;
+  double *Q1 = NULL;
+  double *Q2 = NULL;
+  double *small = NULL; /* R_1, R_2, core, a, b: each at most k x k */
+  mxs_status status = MXS_OK;
+  if (vectors) {
+    MXS_TRY_GOTO(status, mxs_alloc(U.rows * p1, sizeof *Q1, &Q1), cleanup);
+    MXS_TRY_GOTO(status, mxs_alloc(V.rows * p2, sizeof *Q2, &Q2), cleanup);
+  }
+  MXS_TRY_GOTO(status, mxs_alloc(5 * k * k, sizeof *small, &small), cleanup);
+  double *R1 = small;
+  double *R2 = R1 + k * k;
+  double *core = R2 + k * k;
+  double *a = core + k * k;
+  double *b = a + k * k;
+  MXS_TRY_GOTO(status, mxs_la_qr(U, Q1, R1), cleanup);
+  MXS_TRY_GOTO(status, mxs_la_qr(V, Q2, R2), cleanup);
+  mxs_la_gemm(0, 1, 1.0, mxs_cview(R1, p1, k), mxs_cview(R2, p2, k), 0.0, mxs_view(core, p1, p2));
+  MXS_TRY_GOTO(status,
+               mxs_la_svd(mxs_cview(core, p1, p2), s, vectors ? a : NULL, vectors ? b : NULL),
+               cleanup);
+  if (vectors) {
+    mxs_la_gemm(0, 0, 1.0, mxs_cview(Q1, U.rows, p1), mxs_cview(a, p1, p), 0.0,
+                mxs_view(left, U.rows, p));
+    mxs_la_gemm(0, 1, 1.0, mxs_cview(Q2, V.rows, p2), mxs_cview(b, p, p2), 0.0,
+                mxs_view(right, V.rows, p));
+  }
+cleanup:
+  mxs_release(&Q1);
+  mxs_release(&Q2);
+  mxs_release(&small);
+  return status;
+}
+
 mxs_status mxs_la_norm2(mxs_cmat A, double *norm) {
   double *s = NULL;
   *norm = 0.0;

@@ -40,55 +40,12 @@ static void decomposition_clear(decomposition *d) {
   mxs_release(&d->right);
 }
 
-/* A = Q R for one factor, p = min(rows, cols) columns of Q. */
-typedef struct qr {
-  int64_t p;
-  double *Q, *R;
-} qr;
-
-static void qr_clear(qr *f) {
-  mxs_release(&f->Q);
-  mxs_release(&f->R);
-}
-
-static mxs_status qr_of(mxs_cmat A, int with_Q, qr *f) {
-  *f = (qr){.p = min64(A.rows, A.cols)};
-  MXS_TRY(mxs_alloc(f->p * A.cols, sizeof *f->R, &f->R));
-  if (with_Q)
-    MXS_TRY(mxs_alloc(A.rows * f->p, sizeof *f->Q, &f->Q));
-  return mxs_la_qr(A, f->Q, f->R);
-}
-
 static mxs_status decompose(mxs_cmat U, mxs_cmat V, decomposition *d) {
-  qr u = {0};
-  qr v = {0};
-  double *core = NULL;
-  double *a = NULL;
-  double *b = NULL;
-  mxs_status status = MXS_OK;
   *d = (decomposition){.count = min64(min64(U.rows, V.rows), U.cols)};
-  MXS_TRY_GOTO(status, mxs_alloc(d->count, sizeof *d->s, &d->s), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(U.rows * d->count, sizeof *d->left, &d->left), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(V.rows * d->count, sizeof *d->right, &d->right), cleanup);
-  MXS_TRY_GOTO(status, qr_of(U, 1, &u), cleanup);
-  MXS_TRY_GOTO(status, qr_of(V, 1, &v), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(u.p * v.p, sizeof *core, &core), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(u.p * d->count, sizeof *a, &a), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(d->count * v.p, sizeof *b, &b), cleanup);
-  mxs_la_gemm(0, 1, 1.0, mxs_cview(u.R, u.p, U.cols), mxs_cview(v.R, v.p, V.cols), 0.0,
-              mxs_view(core, u.p, v.p));
-  MXS_TRY_GOTO(status, mxs_la_svd(mxs_cview(core, u.p, v.p), d->s, a, b), cleanup);
-  mxs_la_gemm(0, 0, 1.0, mxs_cview(u.Q, U.rows, u.p), mxs_cview(a, u.p, d->count), 0.0,
-              mxs_view(d->left, U.rows, d->count));
-  mxs_la_gemm(0, 1, 1.0, mxs_cview(v.Q, V.rows, v.p), mxs_cview(b, d->count, v.p), 0.0,
-              mxs_view(d->right, V.rows, d->count));
-cleanup:
-  qr_clear(&u);
-  qr_clear(&v);
-  mxs_release(&core);
-  mxs_release(&a);
-  mxs_release(&b);
-  return status;
+  MXS_TRY(mxs_alloc(d->count, sizeof *d->s, &d->s));
+  MXS_TRY(mxs_alloc(U.rows * d->count, sizeof *d->left, &d->left));
+  MXS_TRY(mxs_alloc(V.rows * d->count, sizeof *d->right, &d->right));
+  return mxs_la_svd_product(U, V, d->s, d->left, d->right);
 }
 
 /* [A, sign B], row-major. */
@@ -103,30 +60,38 @@ static mxs_status join(mxs_cmat A, mxs_cmat B, double sign, double **out) {
   return MXS_OK;
 }
 
+/* R of A = Q R, p x A.cols. */
+static mxs_status triangle_of(mxs_cmat A, int64_t p, double **R) {
+  MXS_TRY(mxs_alloc(p * A.cols, sizeof **R, R));
+  return mxs_la_qr(A, NULL, *R);
+}
+
 /* ||[A, B] [C, -D]^T||_F = ||A C^T - B D^T||_F by the triangles of the QR factorisations. */
 static mxs_status factor_distance(
     mxs_cmat A, mxs_cmat C, mxs_cmat B, mxs_cmat D, double *distance) {
+  const int64_t cols = A.cols + B.cols;
+  const int64_t p1 = min64(A.rows, cols);
+  const int64_t p2 = min64(C.rows, cols);
   double *left = NULL;
   double *right = NULL;
+  double *R1 = NULL;
+  double *R2 = NULL;
   double *core = NULL;
-  qr l = {0};
-  qr r = {0};
-  const int64_t cols = A.cols + B.cols;
   mxs_status status = MXS_OK;
   MXS_TRY_GOTO(status, join(A, B, 1.0, &left), cleanup);
   MXS_TRY_GOTO(status, join(C, D, -1.0, &right), cleanup);
-  MXS_TRY_GOTO(status, qr_of(mxs_cview(left, A.rows, cols), 0, &l), cleanup);
-  MXS_TRY_GOTO(status, qr_of(mxs_cview(right, C.rows, cols), 0, &r), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(l.p * r.p, sizeof *core, &core), cleanup);
-  mxs_la_gemm(0, 1, 1.0, mxs_cview(l.R, l.p, cols), mxs_cview(r.R, r.p, cols), 0.0,
-              mxs_view(core, l.p, r.p));
-  *distance = mxs_la_frobenius(mxs_cview(core, l.p, r.p));
+  MXS_TRY_GOTO(status, triangle_of(mxs_cview(left, A.rows, cols), p1, &R1), cleanup);
+  MXS_TRY_GOTO(status, triangle_of(mxs_cview(right, C.rows, cols), p2, &R2), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(p1 * p2, sizeof *core, &core), cleanup);
+  mxs_la_gemm(0, 1, 1.0, mxs_cview(R1, p1, cols), mxs_cview(R2, p2, cols), 0.0,
+              mxs_view(core, p1, p2));
+  *distance = mxs_la_frobenius(mxs_cview(core, p1, p2));
 cleanup:
   mxs_release(&left);
   mxs_release(&right);
+  mxs_release(&R1);
+  mxs_release(&R2);
   mxs_release(&core);
-  qr_clear(&l);
-  qr_clear(&r);
   return status;
 }
 

@@ -22,80 +22,35 @@ static mxs_status check_entries(mxs_cmat A, const char *name) {
   return MXS_OK;
 }
 
-/* Singular values s, and A = left diag(s) right, of `order` triplets: keep the numerical rank and
- * its vectors. `left` is n1 x order, `right` is order x n2. */
-static mxs_status keep_vectors(
-    mxs_problem *p, int64_t order, const double *s, const double *left, const double *right) {
-  mxs_truth *truth = &p->truth;
-  while (truth->rank < order && s[truth->rank] > (double)(p->n1 + p->n2) * DBL_EPSILON * s[0])
-    truth->rank++;
-  MXS_TRY(mxs_alloc(p->n1 * truth->rank, sizeof(double), &truth->left));
-  MXS_TRY(mxs_alloc(p->n2 * truth->rank, sizeof(double), &truth->right));
-  for (int64_t j = 0; j < truth->rank; j++) {
-    for (int64_t i = 0; i < p->n1; i++)
-      truth->left[i * truth->rank + j] = left[i * order + j];
-    for (int64_t i = 0; i < p->n2; i++)
-      truth->right[i * truth->rank + j] = right[j * p->n2 + i];
-  }
-  return MXS_OK;
+/* The first `rank` of `order` columns. */
+static mxs_status leading_columns(
+    const double *from, int64_t rows, int64_t order, int64_t rank, double **out) {
+  return copy_view((mxs_cmat){from, rows, rank, order}, out);
 }
 
-/* Singular triplets of a matrix. */
-static mxs_status decompose_matrix(mxs_problem *p, mxs_cmat X) {
-  const int64_t order = p->n1 < p->n2 ? p->n1 : p->n2;
+/* The numerical rank of X* and its singular vectors: of the matrix X, or of U V^T where X.a is
+ * NULL. */
+static mxs_status decompose(mxs_problem *p, mxs_cmat X, mxs_cmat U, mxs_cmat V) {
+  mxs_truth *truth = &p->truth;
+  const int64_t least = p->n1 < p->n2 ? p->n1 : p->n2;
+  const int64_t order = X.a != NULL || U.cols > least ? least : U.cols;
   double *s = NULL;
   double *left = NULL;
   double *right = NULL;
   mxs_status status = MXS_OK;
   MXS_TRY_GOTO(status, mxs_alloc(order, sizeof *s, &s), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(p->n1 * order, sizeof *left, &left), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(order * p->n2, sizeof *right, &right), cleanup);
-  MXS_TRY_GOTO(status, mxs_la_svd(X, s, left, right), cleanup);
-  status = keep_vectors(p, order, s, left, right);
+  MXS_TRY_GOTO(status, mxs_alloc(p->n2 * order, sizeof *right, &right), cleanup);
+  MXS_TRY_GOTO(status,
+               X.a != NULL ? mxs_la_leading(X, order, s, left, right)
+                           : mxs_la_svd_product(U, V, s, left, right),
+               cleanup);
+  while (truth->rank < order && s[truth->rank] > (double)(p->n1 + p->n2) * DBL_EPSILON * s[0])
+    truth->rank++;
+  MXS_TRY_GOTO(status, leading_columns(left, p->n1, order, truth->rank, &truth->left), cleanup);
+  status = leading_columns(right, p->n2, order, truth->rank, &truth->right);
 cleanup:
   mxs_release(&s);
-  mxs_release(&left);
-  mxs_release(&right);
-  return status;
-}
-
-/* Singular triplets of U V^T from the small core of U = Q_1 R_1 and V = Q_2 R_2: R_1 R_2^T = a
- * diag(s) b. */
-static mxs_status decompose_factors(mxs_problem *p, mxs_cmat U, mxs_cmat V) {
-  const int64_t c = U.cols;
-  const int64_t p1 = c < p->n1 ? c : p->n1;
-  const int64_t p2 = c < p->n2 ? c : p->n2;
-  const int64_t order = p1 < p2 ? p1 : p2;
-  double *Q1 = NULL;
-  double *Q2 = NULL;
-  double *small = NULL; /* R_1, R_2, core, s, a, b */
-  double *left = NULL;
-  double *right = NULL;
-  mxs_status status = MXS_OK;
-  MXS_TRY_GOTO(status, mxs_alloc(p->n1 * p1, sizeof *Q1, &Q1), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(p->n2 * p2, sizeof *Q2, &Q2), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(6 * c * c, sizeof *small, &small), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(p->n1 * order, sizeof *left, &left), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(order * p->n2, sizeof *right, &right), cleanup);
-  double *R1 = small;
-  double *R2 = R1 + c * c;
-  double *core = R2 + c * c;
-  double *s = core + c * c;
-  double *a = s + c * c;
-  double *b = a + c * c;
-  MXS_TRY_GOTO(status, mxs_la_qr(U, Q1, R1), cleanup);
-  MXS_TRY_GOTO(status, mxs_la_qr(V, Q2, R2), cleanup);
-  mxs_la_gemm(0, 1, 1.0, mxs_cview(R1, p1, c), mxs_cview(R2, p2, c), 0.0, mxs_view(core, p1, p2));
-  MXS_TRY_GOTO(status, mxs_la_svd(mxs_cview(core, p1, p2), s, a, b), cleanup);
-  mxs_la_gemm(0, 0, 1.0, mxs_cview(Q1, p->n1, p1), mxs_cview(a, p1, order), 0.0,
-              mxs_view(left, p->n1, order));
-  mxs_la_gemm(0, 1, 1.0, mxs_cview(b, order, p2), mxs_cview(Q2, p->n2, p2), 0.0,
-              mxs_view(right, order, p->n2));
-  status = keep_vectors(p, order, s, left, right);
-cleanup:
-  mxs_release(&Q1);
-  mxs_release(&Q2);
-  mxs_release(&small);
   mxs_release(&left);
   mxs_release(&right);
   return status;
@@ -110,7 +65,7 @@ mxs_status mxsi_problem_set_truth(mxs_problem *p, mxs_cmat U, mxs_cmat V) {
         (long long)p->n1, (long long)p->n2);
   MXS_TRY(check_entries(U, "truth/U"));
   MXS_TRY(check_entries(V, "truth/V"));
-  MXS_TRY(decompose_factors(p, U, V));
+  MXS_TRY(decompose(p, (mxs_cmat){0}, U, V));
   p->truth.cols = U.cols;
   /* Metrics compare [U, U*] and [V, V*] by QR, as long as these are tall; else X* itself is
    * cheaper. */
@@ -128,6 +83,6 @@ mxs_status mxsi_problem_set_truth_matrix(mxs_problem *p, mxs_cmat X) {
     return mxs_fail(MXS_ERR_DATA, "truth/X is %lld x %lld, expected %lld x %lld", (long long)X.rows,
                     (long long)X.cols, (long long)p->n1, (long long)p->n2);
   MXS_TRY(check_entries(X, "truth/X"));
-  MXS_TRY(decompose_matrix(p, X));
+  MXS_TRY(decompose(p, X, (mxs_cmat){0}, (mxs_cmat){0}));
   return copy_view(X, &p->truth.X);
 }

@@ -14,27 +14,6 @@ static mxs_status resolve_k(mxsi_run *run) {
   return mxs_comm_agree(run->comm, mxs_settings_echo(&run->settings, &run->config));
 }
 
-/* Value of a key in an echo; its length is 0 where there is none. */
-static const char *find_value(const char *config, const char *key, size_t *length) {
-  const size_t key_length = strlen(key);
-  *length = 0;
-  for (const char *line = config; line != NULL && *line != '\0'; line = strchr(line, '\n')) {
-    line += *line == '\n';
-    if (strncmp(line, key, key_length) == 0 && line[key_length] == ':') {
-      *length = strcspn(line, "\n") - key_length;
-      return line + key_length;
-    }
-  }
-  return config;
-}
-
-static int has_same_value(const char *a, const char *b, const char *key) {
-  size_t a_length = 0, b_length = 0;
-  const char *a_value = find_value(a, key, &a_length);
-  const char *b_value = find_value(b, key, &b_length);
-  return a_length > 0 && a_length == b_length && memcmp(a_value, b_value, a_length) == 0;
-}
-
 /* A finished run whose target is met, and whose files are complete: the summary is the last that is
  * written. Another problem file must be looked at first, so that it is not taken for the one that
  * was solved. */
@@ -50,7 +29,7 @@ static int is_done(mxsi_run *run) {
     const int met = info->iteration >= run->settings.max_iterations ||
                     (strcmp(info->reason, "tolerance") == 0 && residual <= run->settings.tolerance);
     done = info->finished && complete && met &&
-           has_same_value(mxs_ckpt_config(run->resumed), run->config, "problem");
+           mxs_settings_same(mxs_ckpt_config(run->resumed), run->config, "problem");
   }
   mxs_comm_bcast(run->comm, &done, sizeof done, 0);
   return done;
@@ -76,24 +55,15 @@ static mxs_status load_problem(mxsi_run *run) {
   return MXS_OK;
 }
 
-static const mxs_array *find_array(const mxs_ckpt *ckpt, const char *name) {
-  const mxs_array *arrays = NULL;
-  const int64_t count = mxs_ckpt_arrays(ckpt, &arrays);
-  for (int64_t i = 0; i < count; i++)
-    if (strcmp(arrays[i].name, name) == 0 && !arrays[i].is_integer)
-      return &arrays[i];
-  return NULL;
-}
-
 /* A run that was started from a file goes on without it: its own factors stand in. */
 static mxs_status find_start(mxsi_run *run, mxs_cmat *U, mxs_cmat *V) {
   const int64_t n1 = run->info.n1, n2 = run->info.n2, k = run->settings.k;
   if (strncmp(run->settings.init, "file:", 5) != 0)
     return MXS_OK;
   if (run->resumed != NULL) {
-    const mxs_array *factors[2] = {find_array(run->resumed, "factors/U"),
-                                   find_array(run->resumed, "factors/V")};
-    if (factors[0] == NULL || factors[1] == NULL)
+    const mxs_array *factors[2] = {NULL, NULL};
+    if (mxs_ckpt_doubles(run->resumed, "factors/U", &factors[0]) != MXS_OK ||
+        mxs_ckpt_doubles(run->resumed, "factors/V", &factors[1]) != MXS_OK)
       return mxs_fail(MXS_ERR_IO, "%s: no factors in it", mxs_ckpt_path(run->resumed));
     *U = mxs_cview(factors[0]->data, factors[0]->rows, factors[0]->cols);
     *V = mxs_cview(factors[1]->data, factors[1]->rows, factors[1]->cols);
