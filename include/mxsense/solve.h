@@ -12,7 +12,8 @@
  *
  *  One allreduce per iteration carries the factor gradients, the loss, the held-out loss and the
  *  status words. With MXS_REDUCTION_REPRODUCIBLE, factors and metrics (but times) are the same bits
- *  at any number of ranks. */
+ *  at any number of ranks, for one BLAS kernel and one number of BLAS threads (1 is right with a
+ * rank per core). */
 #ifndef MXSENSE_SOLVE_H
 #define MXSENSE_SOLVE_H
 

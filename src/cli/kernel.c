@@ -37,10 +37,9 @@ static int units_of_processor(void) {
   return UNITS_OLD;
 }
 
-/* More threads than one per rank would change bits and fight for cores. */
+/* More threads than one per rank would change bits and fight for cores, whatever the environment of
+ * the job says. */
 static void pin_threads(void *library) {
-  if (getenv("OPENBLAS_NUM_THREADS") != NULL || getenv("OMP_NUM_THREADS") != NULL)
-    return;
   void *symbol = dlsym(library, "openblas_set_num_threads");
   void (*set_threads)(int) = NULL;
   memcpy(&set_threads, &symbol,

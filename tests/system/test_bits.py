@@ -1,5 +1,7 @@
 """The same bits at any number of ranks: factors, and every column of the metrics but for `seconds`."""
+import os
 import unittest
+from unittest import mock
 
 import harness
 import reference as ref
@@ -48,6 +50,15 @@ class SameBits(Case):
             with self.subTest(alpha=alpha):
                 a, b = (self.solve(problem, f"{alpha}np{np}", np=np, k=2, alpha=alpha, step=1e-5, **self.SETTINGS) for np in (1, 3))
                 self.assert_same_bits(a, b)
+
+    def test_threads_of_blas(self):
+        """Many a cluster sets the number of threads for all programs: large enough products would come out otherwise."""
+        problem = self.gen(ensemble="rademacher", n1=300, n2=260, rank=4, measurements=3000)
+        runs = []
+        for threads in ("1", "2"):
+            with mock.patch.dict(os.environ, OPENBLAS_NUM_THREADS=threads, OMP_NUM_THREADS=threads):
+                runs.append(self.solve(problem, f"threads{threads}", k=60, max_iterations=10))
+        self.assert_same_bits(*runs)
 
     def test_a_run_repeats(self):
         problem = self.write(n1=14, n2=11, r=2, m=601, seed=1)
