@@ -75,7 +75,7 @@ typedef struct mxs_hooks {
   /** A metrics row; names from mxs_solver_columns(). Logically collective, the same bits on all
    *  ranks. */
   mxs_status (*row)(void *ctx, const double *row);
-  /** Every iteration, after the pass: for progress. Logically collective. */
+  /** Every iteration, after the pass and before its row. Logically collective. */
   void (*progress)(void *ctx, int64_t iteration, double loss, double relative_residual);
   /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Called when a
    *  hook asked for it, and at every end but divergence; `reason` tells which. Collective. */

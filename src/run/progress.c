@@ -27,7 +27,6 @@ void mxsi_progress_begin(mxsi_progress *progress,
                               .max_iterations = settings->max_iterations,
                               .tolerance = settings->tolerance,
                               .started_at = mxsi_clock(),
-                              .residual_per_loss = NAN,
                               .first = -1,
                               .iteration = -1,
                               .loss = NAN,
@@ -95,12 +94,10 @@ static void show_row(mxsi_progress *progress, double now) {
     (void)snprintf(validation, sizeof validation, "  %12.4e", row->validation_loss);
   mxsi_duration_text(row->seconds, elapsed);
   (void)snprintf(line, sizeof line, "%11lld  %12.4e  %12.4e  %12.4e%s%s  %5.0f  %10s",
-                 (long long)row->iteration, row->loss,
-                 progress->residual_per_loss * sqrt(row->loss), row->grad_norm, test, validation,
-                 row->phase, elapsed);
+                 (long long)row->iteration, row->loss, row->residual, row->grad_norm, test,
+                 validation, row->phase, elapsed);
   put(progress, line);
   progress->shown_at = now;
-  progress->due = 0;
   progress->shown = 1;
 }
 
@@ -108,14 +105,14 @@ void mxsi_progress_row(mxsi_progress *progress, const double *row) {
   double field[MXSI_TABLE_FIELDS];
   for (int i = 0; i < MXSI_TABLE_FIELDS; i++)
     field[i] = progress->column[i] >= 0 ? row[progress->column[i]] : (double)NAN;
-  progress->row = (mxsi_table_row){(int64_t)field[0], field[1], field[2], field[3],
-                                   field[4],          field[5], field[6], field[7]};
+  progress->row = (mxsi_table_row){(int64_t)field[0], field[1], field[2],
+                                   field[3],          field[4], field[5],
+                                   field[6],          field[7], progress->relative_residual};
   progress->rows++;
   progress->shown = 0;
   const double now = mxsi_clock();
-  progress->due = progress->verbose || is_milestone(progress->rows) ||
-                  now - progress->shown_at >= line_pause(progress, now);
-  if (progress->due && !isnan(progress->residual_per_loss))
+  if (progress->verbose || is_milestone(progress->rows) ||
+      now - progress->shown_at >= line_pause(progress, now))
     show_row(progress, now);
 }
 
@@ -163,9 +160,7 @@ void mxsi_progress_pass(mxsi_progress *progress,
   progress->relative_residual = relative_residual;
   if (!progress->log->root)
     return;
-  if (loss > 0 || isnan(progress->residual_per_loss))
-    progress->residual_per_loss = loss > 0 ? relative_residual / sqrt(loss) : 0;
-  if (progress->first >= 0 && !progress->due && !progress->log->live)
+  if (progress->first >= 0 && !progress->log->live)
     return;
   const double now = mxsi_clock();
   if (progress->first < 0) {
@@ -173,8 +168,6 @@ void mxsi_progress_pass(mxsi_progress *progress,
     progress->rate_time = now;
     progress->rate_residual = relative_residual;
   }
-  if (progress->due)
-    show_row(progress, now);
   if (progress->log->live && now - progress->live_at >= live_every_s)
     show_live(progress, now);
 }

@@ -93,7 +93,7 @@ enum { MXSI_TABLE_FIELDS = 8 };
 /** A row of the metrics, as far as the table shows it. */
 typedef struct mxsi_table_row {
   int64_t iteration;
-  double loss, grad_norm, test_error, validation_loss, phase, seconds, step;
+  double loss, grad_norm, test_error, validation_loss, phase, seconds, step, residual;
 } mxsi_table_row;
 
 /** The table of the log, thinned, and the live line of a terminal. */
@@ -107,10 +107,8 @@ typedef struct mxsi_progress {
   int has_test, has_validation;
   mxsi_table_row row; /**< the last one */
   int64_t rows;       /**< so far */
-  int due, shown;     /**< the last one waits to be shown; was shown */
+  int shown;          /**< it was shown */
   double shown_at, live_at, started_at;
-  double residual_per_loss; /**< relative residual / sqrt(loss): fixed by the data; NaN: not known
-                               yet */
   double rate_time, rate_residual; /**< where the rate is measured from */
   int64_t rate_iteration;
   int64_t first, iteration; /**< of the first and the last pass of this process; -1: none yet */

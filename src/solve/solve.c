@@ -355,10 +355,10 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
   mxs_phase phase = s->phase;
   if (regular || ends || at.checkpoint > 0)
     common_seconds(s);
-  if (regular || ends)
-    MXS_TRY(report(s, hooks, &at, &phase, result));
   if (hooks->progress != NULL)
     hooks->progress(hooks->ctx, t, at.loss, result->relative_residual);
+  if (regular || ends)
+    MXS_TRY(report(s, hooks, &at, &phase, result));
   if (hooks->checkpoint != NULL && (ends || at.checkpoint > 0)) {
     const double begin = MPI_Wtime();
     MXS_TRY(hooks->checkpoint(hooks->ctx, t, result->reason));
