@@ -9,7 +9,8 @@
  *  A table supplies one of two families; the solver composes everything else from it:
  *   - `apply` and `adjoint_mul` for structured operators (entries, rank-one, masks, ...), which
  *     then never touch n1 x n2 numbers;
- *   - `pass` for operators whose A_i are full matrices: both directions in one visit to each A_i.
+ *   - `pass` for operators whose A_i are full matrices: both directions in one visit to each A_i,
+ *     for one or for many X at once (`plan`, `point`).
  */
 #ifndef MXSENSE_OP_H
 #define MXSENSE_OP_H
@@ -20,16 +21,28 @@
 extern "C" {
 #endif
 
-/** One visit to a range of measurements of a full-matrix operator, in one or both directions. No
- *  aliasing. */
+/** One visit to a range of measurements of a full-matrix operator, for R matrices at once, in one
+ * or both directions. No aliasing. */
 typedef struct mxs_pass {
-  int64_t first, count; /**< measurements first .. first + count - 1 */
-  const double *x;      /**< X row-major, n1 n2 numbers; NULL: adjoint only, w is input and stays */
-  const double *y;      /**< count numbers; NULL: zero */
-  const double *weight; /**< count numbers, of the adjoint only; NULL: one */
-  double *w;            /**< count numbers: the residual */
-  double *g;            /**< G row-major, n1 n2 numbers, added to; NULL: forward only */
+  int64_t first, count;   /**< measurements first .. first + count - 1 */
+  int64_t replicas;       /**< R >= 1 matrices X_r, each with its own w_r and G_r */
+  const double *const *x; /**< x[r]: X_r row-major, n1 n2 numbers; NULL: adjoint only, w is input
+                             and stays */
+  const double *y;        /**< count numbers, the same for all r; NULL: zero */
+  const double *weight;   /**< count numbers, of the adjoint only; NULL: one */
+  double *w;              /**< w_r at w + r stride: count numbers, the residual */
+  int64_t stride;         /**< any for R = 1 */
+  double *const *g;       /**< g[r]: G_r row-major, n1 n2 numbers, added to; NULL: forward only */
+  int thread; /**< 0 <= thread < threads of `plan`; passes of different threads may run at
+                   the same time */
 } mxs_pass;
+
+/** What an operator says of itself. */
+typedef struct mxs_op_info {
+  char path[128];    /**< which kernel runs, for the log: "fused, f64, AVX-512" */
+  int64_t bytes;     /**< memory it holds, workspaces included */
+  double generate_s; /**< seconds its passes spent making entries, summed over its threads */
+} mxs_op_info;
 
 /** Functions of a measurement operator. `self` is the pointer given together with the table. All
  *  Local. A status other than MXS_OK (with mxs_fail() for the text) ends the solve on all ranks. */
@@ -52,12 +65,25 @@ typedef struct mxs_op_table {
                             mxs_cmat B,
                             mxs_mat C);
 
-  /** w_i = <A_i, X> - y_i  and  G += sum_i weight_i w_i A_i,  each A_i visited once (mxs_pass). */
+  /** w_ri = <A_i, X_r> - y_i  and  G_r += sum_i weight_i w_ri A_i,  each A_i visited once
+   *  (mxs_pass). Between two calls of `point` the matrices X_r do not change. */
   mxs_status (*pass)(void *self, const mxs_pass *pass);
+
+  /** Get ready for passes over up to `replicas` matrices at once, on up to `threads` threads;
+   * called before the first pass, and again when either grows. NULL: `pass` is called with one
+   * matrix at a time, from one thread at a time. */
+  mxs_status (*plan)(void *self, int64_t replicas, int threads);
+
+  /** The matrices X_r (row-major) of the coming passes; called by one thread, none is in a pass.
+   * The place to bring them into the form that the kernels want. NULL: nothing to do. */
+  mxs_status (*point)(void *self, int64_t replicas, const double *const *x);
 
   /** *sum = sum_i ||A_i||_F^2 over the range. NULL: taken as n1 n2 for every A_i (unit variance).
    */
   mxs_status (*frobenius2)(void *self, int64_t first, int64_t count, double *sum);
+
+  /** Fill `info`, which is zero. NULL: nothing to say. */
+  void (*info)(const void *self, mxs_op_info *info);
 
   /** Free `self`. NULL: the caller keeps it. */
   void (*destroy)(void *self);

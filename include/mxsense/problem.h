@@ -18,17 +18,26 @@ extern "C" {
 
 typedef struct mxs_problem mxs_problem;
 
-/** Ensembles of measurement matrices. */
+/** Ensembles of measurement matrices. Those called generated are pure functions of (seed, i, p, q),
+ *  never stored unless asked; README, "Ensembles", has their formulas. */
 typedef enum mxs_ensemble {
-  MXS_ENSEMBLE_DENSE,    /**< A stored */
-  MXS_ENSEMBLE_GAUSSIAN, /**< generated: i.i.d. N(0, 1) entries, a pure function of (seed, i, p, q)
-                          */
-  MXS_ENSEMBLE_RADEMACHER, /**< generated: i.i.d. +-1 entries, a pure function of (seed, i, p, q) */
-  MXS_ENSEMBLE_USER        /**< the caller's own operator */
+  MXS_ENSEMBLE_DENSE,      /**< A stored */
+  MXS_ENSEMBLE_GAUSSIAN,   /**< generated: i.i.d. N(0, 1) entries */
+  MXS_ENSEMBLE_RADEMACHER, /**< generated: i.i.d. +-1 entries */
+  MXS_ENSEMBLE_GAUSSIAN8,  /**< generated: i.i.d. entries of 256 levels, normal quantiles */
+  MXS_ENSEMBLE_FAST, /**< generated: random signs, Walsh-Hadamard transform, random rows, in blocks
+                      */
+  MXS_ENSEMBLE_USER  /**< the caller's own operator */
 } mxs_ensemble;
 
-/** How the entries of a stored A are held in memory; sums are always f64. */
-typedef enum mxs_storage { MXS_STORAGE_AS_FILE, MXS_STORAGE_F64, MXS_STORAGE_F32 } mxs_storage;
+/** How the entries of A are held in memory; sums are always f64 or exact. */
+typedef enum mxs_storage {
+  MXS_STORAGE_AS_FILE,
+  MXS_STORAGE_F64,
+  MXS_STORAGE_F32,
+  MXS_STORAGE_BF16,
+  MXS_STORAGE_BITS /**< one bit an entry, for entries +-1: stored, or of the rademacher ensemble */
+} mxs_storage;
 
 /** What a solver wants from a problem; fixed when the problem is made. */
 typedef struct mxs_problem_options {

@@ -2,6 +2,7 @@
 
 #include "comm/reducer.h"
 #include "la/la.h"
+#include "op/op.h"
 
 #include <math.h>
 #include <string.h>
@@ -36,6 +37,9 @@ static mxs_status allocate(mxs_objective *o) {
   const int64_t factors = (p->n1 + p->n2) * p->k;
   const int64_t rows = p->train.blocks.rows > p->validation.blocks.rows ? p->train.blocks.rows
                                                                         : p->validation.blocks.rows;
+  MXS_TRY(mxsi_op_plan(p->train.op, p->train.self, 1, 1));
+  if (p->validation.blocks.m > 0)
+    MXS_TRY(mxsi_op_plan(p->validation.op, p->validation.self, 1, 1));
   MXS_TRY(mxs_alloc(rows, sizeof *o->w, &o->w));
   MXS_TRY(mxs_alloc(o->length[LEAF_GU] + o->length[LEAF_GV], sizeof *o->scaled, &o->scaled));
   if (o->dense) {
@@ -129,7 +133,15 @@ static mxs_status train_block(mxs_objective *o, int64_t j, mxs_cmat U, mxs_cmat 
   double *G = o->full ? leaf : o->G;
   if (!o->full)
     memset(G, 0, (size_t)(p->n1 * p->n2) * sizeof *G);
-  const mxs_pass pass = {first, count, o->X, y, weight, o->w, G};
+  const double *X = o->X;
+  const mxs_pass pass = {.first = first,
+                         .count = count,
+                         .replicas = 1,
+                         .x = &X,
+                         .y = y,
+                         .weight = weight,
+                         .w = o->w,
+                         .g = &G};
   MXS_TRY(data->op->pass(data->self, &pass));
   add_losses(data, at, count, o->w, &losses[0], &losses[1]);
   if (!o->full) {
@@ -148,7 +160,9 @@ static mxs_status validation_block(
   const double *y = data->y + data->blocks.offset[j];
   double *sum = leaf + o->length[LEAF_GU] + o->length[LEAF_GV] + 1;
   if (o->dense) {
-    const mxs_pass pass = {first, count, o->X, y, NULL, o->w, NULL};
+    const double *X = o->X;
+    const mxs_pass pass = {
+        .first = first, .count = count, .replicas = 1, .x = &X, .y = y, .w = o->w};
     MXS_TRY(data->op->pass(data->self, &pass));
   } else {
     MXS_TRY(data->op->apply(data->self, first, count, U, V, o->w));
@@ -165,8 +179,13 @@ static mxs_status local_pass(mxs_objective *o, mxs_cmat U, mxs_cmat V) {
   const mxs_problem *p = o->problem;
   mxs_status status = MXS_OK;
   mxs_reducer_begin(o->reducer);
-  if (o->dense)
+  if (o->dense) {
+    const double *X = o->X;
     mxs_la_gemm(0, 1, 1.0, U, V, 0.0, mxs_view(o->X, p->n1, p->n2));
+    status = mxsi_op_point(p->train.op, p->train.self, 1, &X);
+    if (status == MXS_OK && p->validation.blocks.m > 0)
+      status = mxsi_op_point(p->validation.op, p->validation.self, 1, &X);
+  }
   for (int64_t j = 0; j < p->train.blocks.own_count && status == MXS_OK; j++) {
     status = train_block(o, j, U, V, mxs_reducer_leaf(o->reducer));
     mxs_reducer_commit(o->reducer);
@@ -249,7 +268,7 @@ static mxs_status project_block(mxs_objective *o, int64_t j, double *S) {
   const int64_t count = mxs_blocks_size(&data->blocks, data->blocks.own[j]);
   for (int64_t i = 0; i < count; i++)
     o->w[i] = data->weight != NULL ? data->weight[at + i] * data->y[at + i] : data->y[at + i];
-  const mxs_pass pass = {first, count, NULL, NULL, NULL, o->w, S};
+  const mxs_pass pass = {.first = first, .count = count, .replicas = 1, .w = o->w, .g = &S};
   if (o->dense)
     return data->op->pass(data->self, &pass);
   double *identity = NULL;

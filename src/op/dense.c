@@ -62,10 +62,13 @@ static mxs_status dense_pass(void *self, const mxs_pass *pass) {
   for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
     const mxs_pass group = mxsi_pass_part(pass, done, MXS_GROUP);
     const void *rows = a + done * dense->entries * element_size(dense);
-    if (dense->storage == MXS_STORAGE_F32)
-      mxsi_kernel_f32(&group, dense->entries, rows);
-    else
-      mxsi_kernel_f64(&group, dense->entries, rows);
+    for (int64_t r = 0; r < pass->replicas; r++) {
+      const mxs_single single = mxsi_pass_single(&group, r);
+      if (dense->storage == MXS_STORAGE_F32)
+        mxsi_kernel_f32(&single, dense->entries, rows);
+      else
+        mxsi_kernel_f64(&single, dense->entries, rows);
+    }
   }
   return MXS_OK;
 }

@@ -82,13 +82,19 @@ static mxs_status gaussian_pass(void *self, const mxs_pass *pass) {
     const mxs_pass group = mxsi_pass_part(pass, done, MXS_GROUP);
     mxsi_generated_rows(MXS_ENSEMBLE_GAUSSIAN, ensemble->seed, ensemble->entries, group.first,
                         group.count, ensemble->tile);
-    mxsi_kernel_f64(&group, ensemble->entries, ensemble->tile);
+    for (int64_t r = 0; r < pass->replicas; r++) {
+      const mxs_single single = mxsi_pass_single(&group, r);
+      mxsi_kernel_f64(&single, ensemble->entries, ensemble->tile);
+    }
   }
   return MXS_OK;
 }
 
 static mxs_status rademacher_pass(void *self, const mxs_pass *pass) {
-  mxsi_signs_pass(self, pass);
+  for (int64_t r = 0; r < pass->replicas; r++) {
+    const mxs_single single = mxsi_pass_single(pass, r);
+    mxsi_signs_pass(self, pass->first, &single);
+  }
   return MXS_OK;
 }
 

@@ -69,7 +69,7 @@ INLINE void adjoint(
 }
 
 /* A short group repeats its last row with coefficient 0. */
-INLINE void kernel(element e, const mxs_pass *group, int64_t n, const void *a) {
+INLINE void kernel(element e, const mxs_single *group, int64_t n, const void *a) {
   const void *r[MXS_GROUP];
   double c[MXS_GROUP] = {0};
   const int64_t row_bytes = n * (int64_t)(e == F64 ? sizeof(double) : sizeof(float));
@@ -89,11 +89,11 @@ INLINE void kernel(element e, const mxs_pass *group, int64_t n, const void *a) {
 }
 
 MXS_SIMD
-void mxsi_kernel_f64(const mxs_pass *group, int64_t n, const double *a) {
+void mxsi_kernel_f64(const mxs_single *group, int64_t n, const double *a) {
   kernel(F64, group, n, a);
 }
 
 MXS_SIMD
-void mxsi_kernel_f32(const mxs_pass *group, int64_t n, const float *a) {
+void mxsi_kernel_f32(const mxs_single *group, int64_t n, const float *a) {
   kernel(F32, group, n, a);
 }

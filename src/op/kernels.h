@@ -14,12 +14,12 @@
 #ifndef MXS_OP_KERNELS_H
 #define MXS_OP_KERNELS_H
 
-#include "mxsense/op.h"
+#include "op/op.h"
 
 enum { MXS_GROUP = 4 };
 
-/** One group of 1 <= group->count <= MXS_GROUP rows of n entries at a. */
-void mxsi_kernel_f64(const mxs_pass *group, int64_t n, const double *a);
-void mxsi_kernel_f32(const mxs_pass *group, int64_t n, const float *a);
+/** For one matrix, one group of 1 <= group->count <= MXS_GROUP rows of n entries at a. */
+void mxsi_kernel_f64(const mxs_single *group, int64_t n, const double *a);
+void mxsi_kernel_f32(const mxs_single *group, int64_t n, const float *a);
 
 #endif

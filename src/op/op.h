@@ -10,6 +10,33 @@
 /** The part of a pass that starts `done` measurements in: up to `most` of them. Local. */
 mxs_pass mxsi_pass_part(const mxs_pass *pass, int64_t done, int64_t most);
 
+/** What a pass does for one of its matrices. */
+typedef struct mxs_single {
+  int64_t count;
+  const double *x, *y, *weight;
+  double *w, *g;
+} mxs_single;
+
+mxs_single mxsi_pass_single(const mxs_pass *pass, int64_t r);
+
+/** A pass for one matrix, measurements first .. first + single->count - 1, `plan` and `point`
+ *  included. Local. */
+MXS_CHECKED mxs_status mxsi_op_single(const mxs_op_table *op,
+                                      void *self,
+                                      int64_t first,
+                                      const mxs_single *single);
+
+/** `plan`, `point` and `info` of a table that may not have them. Local. */
+MXS_CHECKED mxs_status mxsi_op_plan(const mxs_op_table *op,
+                                    void *self,
+                                    int64_t replicas,
+                                    int threads);
+MXS_CHECKED mxs_status mxsi_op_point(const mxs_op_table *op,
+                                     void *self,
+                                     int64_t replicas,
+                                     const double *const *x);
+mxs_op_info mxsi_op_info(const mxs_op_table *op, const void *self);
+
 /** Stored A: this rank's rows, in the order of blocks->own. */
 extern const mxs_op_table mxsi_op_dense;
 

@@ -280,7 +280,7 @@ static void make_bits(const mxs_signs *s, int64_t first, int64_t count) {
 }
 
 /* w_i = <a_i, x> - y_i for the rows of a strip; S = sum_j x_j. */
-static void strip_forward(const mxs_signs *s, const mxs_pass *strip, wide S, int shift) {
+static void strip_forward(const mxs_signs *s, const mxs_single *strip, wide S, int shift) {
   wide sums[GROUP];
   const double unit = ldexp(1.0, -shift);
   for (int64_t first = 0; first < strip->count; first += GROUP) {
@@ -292,7 +292,7 @@ static void strip_forward(const mxs_signs *s, const mxs_pass *strip, wide S, int
   }
 }
 
-static void strip_adjoint(const mxs_signs *s, const mxs_pass *strip) {
+static void strip_adjoint(const mxs_signs *s, const mxs_single *strip) {
   double weighted[MXS_STRIP] = {0};
   int64_t r[MXS_STRIP] = {0};
   int64_t R = 0;
@@ -311,7 +311,7 @@ static void strip_adjoint(const mxs_signs *s, const mxs_pass *strip) {
   add_gradient(s->G, s->entries, R, ldexp(1.0, -shift), strip->g);
 }
 
-void mxsi_signs_pass(mxs_signs *s, const mxs_pass *pass) {
+void mxsi_signs_pass(mxs_signs *s, int64_t first, const mxs_single *pass) {
   wide S = 0;
   int shift = 0;
   if (pass->x != NULL) {
@@ -324,8 +324,12 @@ void mxsi_signs_pass(mxs_signs *s, const mxs_pass *pass) {
       S += s->x[j];
   }
   for (int64_t done = 0; done < pass->count; done += MXS_STRIP) {
-    const mxs_pass strip = mxsi_pass_part(pass, done, MXS_STRIP);
-    make_bits(s, strip.first, strip.count);
+    mxs_single strip = *pass;
+    strip.count = pass->count - done < MXS_STRIP ? pass->count - done : MXS_STRIP;
+    strip.y = pass->y != NULL ? pass->y + done : NULL;
+    strip.weight = pass->weight != NULL ? pass->weight + done : NULL;
+    strip.w = pass->w + done;
+    make_bits(s, first + done, strip.count);
     if (pass->x != NULL)
       strip_forward(s, &strip, S, shift);
     if (pass->g != NULL)

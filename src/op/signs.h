@@ -14,7 +14,7 @@
 #ifndef MXS_OP_SIGNS_H
 #define MXS_OP_SIGNS_H
 
-#include "mxsense/op.h"
+#include "op/op.h"
 
 enum { MXS_STRIP = 64 };
 
@@ -28,8 +28,8 @@ void mxsi_signs_destroy(mxs_signs **signs);
 /** Use the kernels that every processor has, to compare with. Local. */
 void mxsi_signs_use_portable(mxs_signs *signs);
 
-/** A pass (mxs_pass) over generated rows. What is not finite in x or w makes all of w, or an entry
- * of g, NaN. Local. */
-void mxsi_signs_pass(mxs_signs *signs, const mxs_pass *pass);
+/** A pass for one matrix over generated rows first .. first + pass->count - 1. What is not finite
+ * in x or w makes all of w, or an entry of g, NaN. Local. */
+void mxsi_signs_pass(mxs_signs *signs, int64_t first, const mxs_single *pass);
 
 #endif

@@ -223,8 +223,8 @@ static mxs_status measure_block(const gen *g, int64_t first, int64_t count, doub
       for (int64_t j = 0; j < entries; j++)
         ((float *)dense->rows)[i * entries + j] = (float)row[j];
   }
-  const mxs_pass pass = {.count = count, .x = g->X, .w = y};
-  MXS_TRY(mxsi_op_dense.pass(g->dense, &pass));
+  const mxs_single pass = {.count = count, .x = g->X, .w = y};
+  MXS_TRY(mxsi_op_single(&mxsi_op_dense, g->dense, 0, &pass));
   mxsi_plant_noise(g->plant, first, count, y);
   return MXS_OK;
 }

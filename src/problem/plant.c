@@ -2,6 +2,7 @@
 
 #include "base/random.h"
 #include "la/la.h"
+#include "op/op.h"
 
 #include <math.h>
 
@@ -71,11 +72,13 @@ void mxsi_plant_noise(const mxs_plant *plant, int64_t first, int64_t count, doub
 }
 
 static mxs_status measure(mxs_data *data, const mxs_plant *plant, const double *X) {
+  MXS_TRY(mxsi_op_plan(data->op, data->self, 1, 1));
+  MXS_TRY(mxsi_op_point(data->op, data->self, 1, &X));
   for (int64_t j = 0; j < data->blocks.own_count; j++) {
     const int64_t first = data->first + mxs_blocks_first(&data->blocks, data->blocks.own[j]);
     const int64_t count = mxs_blocks_size(&data->blocks, data->blocks.own[j]);
     double *y = data->y + data->blocks.offset[j];
-    const mxs_pass pass = {.first = first, .count = count, .x = X, .w = y};
+    const mxs_pass pass = {.first = first, .count = count, .replicas = 1, .x = &X, .w = y};
     MXS_TRY(data->op->pass(data->self, &pass));
     mxsi_plant_noise(plant, first, count, y);
   }

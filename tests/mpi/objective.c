@@ -99,17 +99,12 @@ static void adjoint_identity(void **state) {
       double left = 0.0;
       double right = 0.0;
       double size = 0.0;
-      mxs_pass pass = {mxs_blocks_first(blocks, blocks->own[j]),
-                       mxs_blocks_size(blocks, blocks->own[j]),
-                       x,
-                       NULL,
-                       NULL,
-                       z,
-                       NULL};
+      const int64_t first = mxs_blocks_first(blocks, blocks->own[j]);
+      const mxs_single pass = {.count = mxs_blocks_size(blocks, blocks->own[j]), .x = x, .w = z};
       fill(2, pass.count, w);
-      assert_int_equal(p->train.op->pass(p->train.self, &pass), MXS_OK);
-      const mxs_pass back = {pass.first, pass.count, NULL, NULL, NULL, w, g};
-      assert_int_equal(p->train.op->pass(p->train.self, &back), MXS_OK);
+      assert_int_equal(mxsi_op_single(p->train.op, p->train.self, first, &pass), MXS_OK);
+      const mxs_single back = {.count = pass.count, .w = w, .g = g};
+      assert_int_equal(mxsi_op_single(p->train.op, p->train.self, first, &back), MXS_OK);
       for (int64_t i = 0; i < pass.count; i++) {
         left += z[i] * w[i];
         size += fabs(z[i] * w[i]);

@@ -3,6 +3,7 @@
  * sentence. */
 #include "mpi_test.h"
 
+#include "op/op.h"
 #include "problem/file.h"
 #include "problem/problem_impl.h"
 #include "store/store.h"
@@ -158,11 +159,9 @@ static void test_gen_dense_exact(void **unused) {
     const int64_t first = mxs_blocks_first(&p->train.blocks, p->train.blocks.own[j]);
     const int64_t count = mxs_blocks_size(&p->train.blocks, p->train.blocks.own[j]);
     const double *y = p->train.y + p->train.blocks.offset[j];
-    exact =
-        exact &&
-        p->train.op->pass(
-            p->train.self,
-            &(mxs_pass){.first = first, .count = count, .x = p->truth.X, .y = y, .w = w}) == MXS_OK;
+    exact = exact && mxsi_op_single(
+                         p->train.op, p->train.self, first,
+                         &(mxs_single){.count = count, .x = p->truth.X, .y = y, .w = w}) == MXS_OK;
     for (int64_t i = 0; i < count; i++)
       exact = exact && fabs(w[i]) <= 64 * 2.3e-16 * 9 * 6;
   }
@@ -328,9 +327,8 @@ static void test_types(void **unused) {
       double x[N1 * N2] = {0};
       double w = 0.0;
       x[17] = 1.0; /* picks one entry */
-      good = good &&
-             p->train.op->pass(p->train.self,
-                               &(mxs_pass){.first = row, .count = 1, .x = x, .w = &w}) == MXS_OK;
+      good = good && mxsi_op_single(p->train.op, p->train.self, row,
+                                    &(mxs_single){.count = 1, .x = x, .w = &w}) == MXS_OK;
       good = good && w == (double)(((row * N1 * N2 + 17) * 37) % 11 - 5);
       good = good && p->train.y[p->train.blocks.offset[j]] == 0.25 * (double)row;
     }

@@ -205,9 +205,9 @@ static mxs_status entries_pass(void *self, const mxs_pass *pass) {
   for (int64_t i = 0; i < pass->count; i++) {
     const int64_t at = (pass->first + i) % ENTRIES;
     if (pass->x != NULL)
-      pass->w[i] = pass->x[at] - (pass->y != NULL ? pass->y[i] : 0.0);
+      pass->w[i] = pass->x[0][at] - (pass->y != NULL ? pass->y[i] : 0.0);
     if (pass->g != NULL)
-      pass->g[at] += (pass->weight != NULL ? pass->weight[i] : 1.0) * pass->w[i];
+      pass->g[0][at] += (pass->weight != NULL ? pass->weight[i] : 1.0) * pass->w[i];
   }
   return MXS_OK;
 }

@@ -53,13 +53,13 @@ typedef struct expectation {
   double w[M], w_size[M], g[N], g_size[N];
 } expectation;
 
-static void expect(const subject *s, const mxs_pass *pass, expectation *e) {
+static void expect(const subject *s, int64_t first, const mxs_single *pass, expectation *e) {
   for (int64_t j = 0; j < N && pass->g != NULL; j++) {
     e->g[j] = pass->g[j];
     e->g_size[j] = fabs(pass->g[j]);
   }
   for (int64_t i = 0; i < pass->count; i++) {
-    const double *a = s->a[pass->first + i];
+    const double *a = s->a[first + i];
     const double y = pass->y != NULL ? pass->y[i] : 0.0;
     const double weight = pass->weight != NULL ? pass->weight[i] : 1.0;
     e->w[i] = pass->x != NULL ? -y : pass->w[i];
@@ -79,18 +79,17 @@ static void expect(const subject *s, const mxs_pass *pass, expectation *e) {
 static void check_pass(const subject *s, int64_t first, int64_t count, int parts) {
   static expectation e;
   double w[2][M], g[2][N];
-  mxs_pass pass = {.first = first,
-                   .count = count,
-                   .x = parts & 1 ? numbers(1000, N) : NULL,
-                   .y = parts & 2 ? numbers(1001, M) : NULL,
-                   .weight = parts & 4 ? numbers(1002, M) : NULL};
+  mxs_single pass = {.count = count,
+                     .x = parts & 1 ? numbers(1000, N) : NULL,
+                     .y = parts & 2 ? numbers(1001, M) : NULL,
+                     .weight = parts & 4 ? numbers(1002, M) : NULL};
   for (int run = 0; run < 2; run++) {
     memcpy(w[run], numbers(1004, M), sizeof w[run]);
     memcpy(g[run], numbers(1003, N), sizeof g[run]);
     pass.w = w[run];
     pass.g = parts & 8 ? g[run] : NULL;
-    expect(s, &pass, &e);
-    assert_int_equal(s->table->pass(s->self, &pass), MXS_OK);
+    expect(s, first, &pass, &e);
+    assert_int_equal(mxsi_op_single(s->table, s->self, first, &pass), MXS_OK);
   }
   assert_memory_equal(w[0], w[1], sizeof w[0]);
   assert_memory_equal(g[0], g[1], sizeof g[0]);
@@ -166,10 +165,9 @@ static void dense_of_another_rank(void **state) {
   assert_int_equal(mxs_blocks_create(M, ROWS, 1, 2, &blocks), MXS_OK);
   assert_int_equal(mxsi_dense_create(N, MXS_STORAGE_F64, &blocks, &dense), MXS_OK);
   double w[1], x[N] = {0};
-  mxs_pass pass = {.first = 0, .count = 1, .x = x, .w = w};
-  assert_int_equal(mxsi_op_dense.pass(dense, &pass), MXS_ERR_INTERNAL);
-  pass.first = 64;
-  assert_int_equal(mxsi_op_dense.pass(dense, &pass), MXS_OK);
+  const mxs_single pass = {.count = 1, .x = x, .w = w};
+  assert_int_equal(mxsi_op_single(&mxsi_op_dense, dense, 0, &pass), MXS_ERR_INTERNAL);
+  assert_int_equal(mxsi_op_single(&mxsi_op_dense, dense, 64, &pass), MXS_OK);
   mxsi_op_dense.destroy(dense);
   mxs_blocks_clear(&blocks);
 }

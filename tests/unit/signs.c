@@ -39,8 +39,8 @@ static void kernels_agree(void **state) {
       if (portable)
         mxsi_signs_use_portable(signs);
       fill(3, sizes[n], g[portable]);
-      const mxs_pass pass = {7, ROWS - 1, x, y, NULL, w[portable], g[portable]};
-      mxsi_signs_pass(signs, &pass);
+      const mxs_single pass = {ROWS - 1, x, y, NULL, w[portable], g[portable]};
+      mxsi_signs_pass(signs, 7, &pass);
       mxsi_signs_destroy(&signs);
     }
     assert_memory_equal(w[0], w[1], (ROWS - 1) * sizeof(double));
@@ -58,8 +58,8 @@ static void sums_are_exact(void **state) {
   for (int64_t j = 0; j < LARGEST; j++)
     x[j] = (double)((j * 7919) % 1048576 - 524288) * 0x1p-20;
   memset(g, 0, sizeof g);
-  const mxs_pass pass = {0, ROWS, x, NULL, NULL, w, g};
-  mxsi_signs_pass(signs, &pass);
+  const mxs_single pass = {ROWS, x, NULL, NULL, w, g};
+  mxsi_signs_pass(signs, 0, &pass);
   for (int64_t i = 0; i < ROWS; i++) {
     double sum = 0.0; /* exact: at most 2^33 units of 2^-20 */
     for (int64_t j = 0; j < LARGEST; j++)
@@ -86,8 +86,8 @@ static void largest_sums_fit(void **state) {
   for (int64_t j = 0; j < LARGEST; j++)
     x[j] = largest * a[0][j];
   memset(g, 0, sizeof g);
-  const mxs_pass pass = {0, ROWS, x, NULL, NULL, w, g};
-  mxsi_signs_pass(signs, &pass);
+  const mxs_single pass = {ROWS, x, NULL, NULL, w, g};
+  mxsi_signs_pass(signs, 0, &pass);
   assert_true(fabs(w[0] - LARGEST * largest) <= LARGEST * 0x1p-53);
   for (int64_t i = 0; i < ROWS; i++)
     assert_true(isfinite(w[i]) && fabs(w[i]) <= LARGEST);
@@ -104,18 +104,18 @@ static void not_finite_is_told(void **state) {
     fill(5, N, x);
     memset(g, 0, sizeof g);
     x[N - 1] = bad[b];
-    mxs_pass pass = {.count = 3, .x = x, .w = w, .g = g};
-    mxsi_signs_pass(signs, &pass);
+    mxs_single pass = {.count = 3, .x = x, .w = w, .g = g};
+    mxsi_signs_pass(signs, 0, &pass);
     assert_true(isnan(w[0]) && isnan(w[1]) && isnan(w[2]));
     w[0] = w[1] = 1.0;
     w[2] = bad[b];
     pass.x = NULL;
-    mxsi_signs_pass(signs, &pass);
+    mxsi_signs_pass(signs, 0, &pass);
     assert_true(!isfinite(g[0]));
   }
   memset(x, 0, sizeof x);
-  const mxs_pass zero = {.count = 3, .x = x, .w = w};
-  mxsi_signs_pass(signs, &zero);
+  const mxs_single zero = {.count = 3, .x = x, .w = w};
+  mxsi_signs_pass(signs, 0, &zero);
   assert_true(w[0] == 0.0 && w[1] == 0.0 && w[2] == 0.0);
   mxsi_signs_destroy(&signs);
 }
