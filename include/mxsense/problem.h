@@ -39,6 +39,13 @@ typedef enum mxs_storage {
   MXS_STORAGE_BITS /**< one bit an entry, for entries +-1: stored, or of the rademacher ensemble */
 } mxs_storage;
 
+/** Names as in files and settings: "dense", "gaussian", ...; "auto", "f64", ... Local. */
+MXS_API const char *mxs_ensemble_name(mxs_ensemble ensemble);
+MXS_API const char *mxs_storage_name(mxs_storage storage);
+
+/** Bytes of an entry: 8, 4, 2, 1/8. Local. */
+MXS_API double mxs_storage_bytes(mxs_storage storage);
+
 /** What a solver wants from a problem; fixed when the problem is made. */
 typedef struct mxs_problem_options {
   int64_t k; /**< columns of the factors to be solved for: fixes the canonical blocks; >= 1 */

@@ -27,20 +27,6 @@ static const char after[] =
 
 static const mxs_table no_options = {"option", "mxsense info --help", NULL, 0};
 
-static const char *ensemble_name(mxs_ensemble ensemble) {
-  switch (ensemble) {
-  case MXS_ENSEMBLE_DENSE:
-    return "dense (A stored)";
-  case MXS_ENSEMBLE_GAUSSIAN:
-    return "gaussian (A generated when needed)";
-  case MXS_ENSEMBLE_RADEMACHER:
-    return "rademacher (A generated when needed)";
-  case MXS_ENSEMBLE_USER:
-    break;
-  }
-  return "user";
-}
-
 static double megabytes(const char *path) {
   struct stat entry = {0};
   return stat(path, &entry) == 0 ? (double)entry.st_size * 1e-6 : 0.0;
@@ -51,9 +37,10 @@ static void print_header(const mxs_cli_session *s, const char *path, const mxs_p
   mxs_cli_print(s, "  X             %lld x %lld\n", (long long)h->n1, (long long)h->n2);
   mxs_cli_print(s, "  measurements  %lld, and %lld held out\n", (long long)h->m,
                 (long long)h->m_validation);
-  mxs_cli_print(s, "  ensemble      %s%s%s\n", ensemble_name(h->ensemble),
+  mxs_cli_print(s, "  ensemble      %s (A %s)%s%s\n", mxs_ensemble_name(h->ensemble),
+                h->ensemble == MXS_ENSEMBLE_DENSE ? "stored" : "generated when needed",
                 h->entries[0] != '\0' ? ", " : "", h->entries);
-  if (h->ensemble == MXS_ENSEMBLE_GAUSSIAN || h->ensemble == MXS_ENSEMBLE_RADEMACHER)
+  if (h->ensemble != MXS_ENSEMBLE_DENSE)
     mxs_cli_print(s, "  seed          %llu\n", (unsigned long long)h->seed);
   if (h->truth == MXS_TRUTH_NONE)
     mxs_cli_print(s, "  truth         not in the file\n");

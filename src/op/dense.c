@@ -94,6 +94,16 @@ static mxs_status dense_frobenius2(void *self, int64_t first, int64_t count, dou
   return MXS_OK;
 }
 
+void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *values) {
+  const int64_t first = row * dense->entries;
+  for (int64_t j = 0; j < count * dense->entries; j++) {
+    if (dense->storage == MXS_STORAGE_F32)
+      ((float *)dense->rows)[first + j] = (float)values[j];
+    else
+      ((double *)dense->rows)[first + j] = values[j];
+  }
+}
+
 uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count) {
   const void *rows = rows_at(dense, first);
   return rows == NULL ? 0

@@ -54,6 +54,9 @@ MXS_CHECKED mxs_status mxsi_dense_create(int64_t entries,
                                          const mxs_blocks *blocks,
                                          mxs_dense **out);
 
+/** Write rows row .. row + count - 1 of `rows`, rounded to the storage. Local. */
+void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *values);
+
 /** Digest of the stored bytes of a range inside one own block. Local. */
 uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count);
 

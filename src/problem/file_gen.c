@@ -41,12 +41,6 @@ static int is_dense(const gen *g) {
   return g->plant->ensemble == MXS_ENSEMBLE_DENSE;
 }
 
-static const char *ensemble_name(mxs_ensemble ensemble) {
-  return ensemble == MXS_ENSEMBLE_DENSE      ? "dense"
-         : ensemble == MXS_ENSEMBLE_GAUSSIAN ? "gaussian"
-                                             : "rademacher";
-}
-
 /* Rank 0 takes a name beside the target, before any work. Collective. */
 static mxs_status reserve(gen *g) {
   struct stat what;
@@ -142,7 +136,7 @@ static mxs_status put_recipe(const gen *g) {
   MXS_TRY(mxs_store_put_text(g->file, "format", "mxsense-problem"));
   MXS_TRY(mxs_store_put_integer(g->file, "format_version", MXS_PROBLEM_FORMAT_VERSION));
   MXS_TRY(mxs_store_put_text(g->file, "creator", mxs_build_get().creator));
-  MXS_TRY(mxs_store_put_text(g->file, "ensemble", ensemble_name(plant->ensemble)));
+  MXS_TRY(mxs_store_put_text(g->file, "ensemble", mxs_ensemble_name(plant->ensemble)));
   MXS_TRY(mxs_store_put_integer(g->file, "n1", plant->n1));
   MXS_TRY(mxs_store_put_integer(g->file, "n2", plant->n2));
   MXS_TRY(mxs_store_put_integer(g->file, "m", plant->measurements));
@@ -215,13 +209,9 @@ static mxs_status write_group(const gen *g, int which, int64_t group, const void
 /* Make rows of A as they are stored, and their y. Local. */
 static mxs_status measure_block(const gen *g, int64_t first, int64_t count, double *y) {
   const int64_t entries = g->plant->n1 * g->plant->n2;
-  const mxs_dense *dense = g->dense;
   for (int64_t i = 0; i < count; i++) {
-    double *row = dense->storage == MXS_STORAGE_F64 ? (double *)dense->rows + i * entries : g->row;
-    mxsi_generated_rows(MXS_ENSEMBLE_GAUSSIAN, g->plant->seed, entries, first + i, 1, row);
-    if (dense->storage == MXS_STORAGE_F32)
-      for (int64_t j = 0; j < entries; j++)
-        ((float *)dense->rows)[i * entries + j] = (float)row[j];
+    mxsi_generated_rows(MXS_ENSEMBLE_GAUSSIAN, g->plant->seed, entries, first + i, 1, g->row);
+    mxsi_dense_put(g->dense, i, 1, g->row);
   }
   const mxs_single pass = {.count = count, .x = g->X, .w = y};
   MXS_TRY(mxsi_op_single(&mxsi_op_dense, g->dense, 0, &pass));

@@ -269,12 +269,46 @@ cleanup:
   return status;
 }
 
+const char *mxs_ensemble_name(mxs_ensemble ensemble) {
+  static const char *const names[] = {[MXS_ENSEMBLE_DENSE] = "dense",
+                                      [MXS_ENSEMBLE_GAUSSIAN] = "gaussian",
+                                      [MXS_ENSEMBLE_RADEMACHER] = "rademacher",
+                                      [MXS_ENSEMBLE_GAUSSIAN8] = "gaussian8",
+                                      [MXS_ENSEMBLE_FAST] = "fast",
+                                      [MXS_ENSEMBLE_USER] = "user"};
+  return names[ensemble];
+}
+
+const char *mxs_storage_name(mxs_storage storage) {
+  static const char *const names[] = {[MXS_STORAGE_AS_FILE] = "auto",
+                                      [MXS_STORAGE_F64] = "f64",
+                                      [MXS_STORAGE_F32] = "f32",
+                                      [MXS_STORAGE_BF16] = "bf16",
+                                      [MXS_STORAGE_BITS] = "bits"};
+  return names[storage];
+}
+
+double mxs_storage_bytes(mxs_storage storage) {
+  switch (storage) {
+  case MXS_STORAGE_F32:
+    return 4.0;
+  case MXS_STORAGE_BF16:
+    return 2.0;
+  case MXS_STORAGE_BITS:
+    return 0.125;
+  case MXS_STORAGE_AS_FILE:
+  case MXS_STORAGE_F64:
+    break;
+  }
+  return 8.0;
+}
+
 mxs_problem_info mxs_problem_get_info(const mxs_problem *p) {
   const int64_t rows =
       mxs_blocks_own_rows(&p->train.blocks) + mxs_blocks_own_rows(&p->validation.blocks);
   int64_t bytes = rows * (int64_t)sizeof(double);
   if (p->ensemble == MXS_ENSEMBLE_DENSE)
-    bytes += rows * p->n1 * p->n2 * (p->storage == MXS_STORAGE_F32 ? 4 : 8);
+    bytes += (int64_t)((double)rows * (double)(p->n1 * p->n2) * mxs_storage_bytes(p->storage));
   return (mxs_problem_info){.n1 = p->n1,
                             .n2 = p->n2,
                             .m = p->m_train,

@@ -4,11 +4,6 @@
 #include <math.h>
 #include <string.h>
 
-static const char *ensemble_text(mxs_ensemble ensemble) {
-  static const char *const names[] = {"dense", "gaussian", "rademacher", "user"};
-  return names[ensemble];
-}
-
 static void bytes_text(double bytes, char text[32]) {
   static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
   size_t unit = 0;
@@ -42,7 +37,9 @@ void mxsi_report_load(mxsi_run *run) {
 static void report_problem(mxsi_run *run) {
   const mxs_problem_info *info = &run->info;
   char line[512], held_out[64] = "", truth[96] = "";
-  const char *stored = info->storage == MXS_STORAGE_F32 ? " (f32)" : " (f64)";
+  char stored[16] = "";
+  if (info->storage != MXS_STORAGE_AS_FILE)
+    (void)snprintf(stored, sizeof stored, " (%s)", mxs_storage_name(info->storage));
   if (info->m_validation > 0)
     (void)snprintf(held_out, sizeof held_out, " + %lld held out", (long long)info->m_validation);
   if (info->truth_rank > 0) {
@@ -51,8 +48,8 @@ static void report_problem(mxsi_run *run) {
                    (double)info->m / (r * ((double)info->n1 + (double)info->n2 - r)));
   }
   (void)snprintf(line, sizeof line, "%lld x %lld, m = %lld%s, %s%s%s", (long long)info->n1,
-                 (long long)info->n2, (long long)info->m, held_out, ensemble_text(info->ensemble),
-                 info->ensemble == MXS_ENSEMBLE_DENSE ? stored : "", truth);
+                 (long long)info->n2, (long long)info->m, held_out,
+                 mxs_ensemble_name(info->ensemble), stored, truth);
   say(run, "", line);
 }
 
