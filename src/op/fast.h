@@ -1,0 +1,43 @@
+/** @file
+ *  The `fast` ensemble: measurements by a Walsh-Hadamard transform, N log N operations for a block
+ *  of them. Its entries are given in op.h. Room `op`. */
+#ifndef MXS_OP_FAST_H
+#define MXS_OP_FAST_H
+
+#include "op/op.h"
+
+/** Rounds of the permutation of rows. */
+enum { MXSI_FAST_ROUNDS = 8 };
+
+/** Order L of the transform for n1 n2 = `entries` >= 1: the least power of two not below it. Local.
+ */
+int64_t mxsi_fast_order(int64_t entries);
+
+/** rows[t - first] = pi_b(t), t = first .. first + count - 1, for block b = `block`; `order` is a
+ *  power of two. Local. */
+void mxsi_fast_permute(
+    uint64_t seed, int64_t order, int64_t block, int64_t first, int64_t count, int64_t *rows);
+
+/** x <- H x, natural order, in place; `order` is a power of two. The additions are in a fixed
+ *  order: the same bits on every machine. Local. Cost: order log2(order) additions. */
+void mxsi_fast_transform(double *x, int64_t order);
+
+/** Operator with transform blocks of `block_rows` measurements, 1 <= block_rows <=
+ *  mxsi_fast_order(entries). A pass makes one transform in each direction for every block that its
+ *  range meets, whole or not. The table's destroy frees `*self`. Local. */
+MXS_CHECKED mxs_status mxsi_fast_create(int64_t entries,
+                                        uint64_t seed,
+                                        int64_t block_rows,
+                                        const mxs_op_table **table,
+                                        void **self);
+
+/** Write the entries of measurements first .. first + count - 1 (count x entries doubles,
+ *  row-major), one by one from the formula: for tests. Local. */
+MXS_CHECKED mxs_status mxsi_fast_rows(uint64_t seed,
+                                      int64_t entries,
+                                      int64_t block_rows,
+                                      int64_t first,
+                                      int64_t count,
+                                      double *rows);
+
+#endif
