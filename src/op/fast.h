@@ -25,19 +25,12 @@ void mxsi_fast_transform(double *x, int64_t order);
 /** Operator with transform blocks of `block_rows` measurements, 1 <= block_rows <=
  *  mxsi_fast_order(entries). A pass makes one transform in each direction for every block that its
  *  range meets, whole or not. The table's destroy frees `*self`. Local. */
-MXS_CHECKED mxs_status mxsi_fast_create(int64_t entries,
-                                        uint64_t seed,
-                                        int64_t block_rows,
-                                        const mxs_op_table **table,
-                                        void **self);
+MXS_CHECKED mxs_status mxsi_fast_create(
+    int64_t entries, uint64_t seed, int64_t block_rows, const mxs_op_table **table, void **self);
 
 /** Write the entries of measurements first .. first + count - 1 (count x entries doubles,
  *  row-major), one by one from the formula: for tests. Local. */
-MXS_CHECKED mxs_status mxsi_fast_rows(uint64_t seed,
-                                      int64_t entries,
-                                      int64_t block_rows,
-                                      int64_t first,
-                                      int64_t count,
-                                      double *rows);
+MXS_CHECKED mxs_status mxsi_fast_rows(
+    uint64_t seed, int64_t entries, int64_t block_rows, int64_t first, int64_t count, double *rows);
 
 #endif
