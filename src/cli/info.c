@@ -42,6 +42,10 @@ static void print_header(const mxs_cli_session *s, const char *path, const mxs_p
                 h->entries[0] != '\0' ? ", " : "", h->entries);
   if (h->ensemble != MXS_ENSEMBLE_DENSE)
     mxs_cli_print(s, "  seed          %llu\n", (unsigned long long)h->seed);
+  if (h->block_rows > 0)
+    mxs_cli_print(s, "  blocks        %lld of %lld measurements\n",
+                  (long long)((h->m + h->block_rows - 1) / h->block_rows),
+                  (long long)h->block_rows);
   if (h->truth == MXS_TRUTH_NONE)
     mxs_cli_print(s, "  truth         not in the file\n");
   else if (h->truth == MXS_TRUTH_MATRIX)

@@ -23,6 +23,7 @@ typedef struct mxs_problem_header {
       storage; /**< smallest that holds the file's A exactly; AS_FILE for a generated ensemble */
   char entries[8]; /**< type of A on disk: "f64", "f32", "i8", ...; "" for a generated ensemble */
   uint64_t seed;   /**< of a generated ensemble */
+  int64_t block_rows; /**< of the fast ensemble, else 0 */
   mxs_truth_form truth;
   int64_t truth_rank; /**< columns of /truth/U, else 0 */
   double noise_std;   /**< NaN: the file does not say */

@@ -116,9 +116,9 @@ static mxs_status prepare_dense(gen *g) {
 static mxs_status make_data(gen *g, MPI_Comm comm) {
   const mxs_plant *plant = g->plant;
   const mxs_problem_options options = {.k = 1};
+  const mxs_shape shape = mxsi_plant_shape(plant);
   if (is_dense(g))
-    MXS_TRY(mxsi_problem_begin(comm, plant->n1, plant->n2, plant->measurements, plant->held_out,
-                               &options, &g->problem));
+    MXS_TRY(mxsi_problem_begin(comm, &shape, &options, &g->problem));
   else
     MXS_TRY(mxs_problem_plant(comm, plant, &options, &g->problem));
   mxs_status status = mxs_alloc(plant->n1 * plant->rank, sizeof *g->U, &g->U);
@@ -142,6 +142,8 @@ static mxs_status put_recipe(const gen *g) {
   MXS_TRY(mxs_store_put_integer(g->file, "m", plant->measurements));
   MXS_TRY(mxs_store_put_unsigned(g->file, "seed", plant->seed));
   MXS_TRY(mxs_store_put_integer(g->file, "ensemble_version", MXS_ENSEMBLE_VERSION));
+  if (plant->ensemble == MXS_ENSEMBLE_FAST)
+    MXS_TRY(mxs_store_put_integer(g->file, "block_rows", g->problem->block_rows));
   MXS_TRY(mxs_store_put_number(g->file, "noise_std", plant->noise));
   MXS_TRY(mxs_store_put_number(g->file, "condition", plant->condition));
   return mxs_store_put_integer(g->file, "rank", plant->rank);
@@ -374,7 +376,8 @@ mxs_status mxs_problem_gen(MPI_Comm comm,
     g.outputs[i].set = g.outputs[i].digest_set = H5I_INVALID_HID;
   MXS_TRY(mxsi_plant_check(plant));
   if (plant->ensemble == MXS_ENSEMBLE_USER)
-    return mxs_fail(MXS_ERR_SETTINGS, "ensemble: give dense, gaussian or rademacher");
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "ensemble: give dense, gaussian, gaussian8, rademacher or fast");
   MXS_TRY(mxs_comm_create(comm, &own));
   g.comm = own;
   mxs_status status = reserve(&g);

@@ -8,6 +8,10 @@
 
 enum { MXS_PROBLEM_FORMAT_VERSION = 1 };
 
+/** Attribute of /A, /validation/A: the storage that holds the entries exactly, where the type does
+ * not tell ("bf16"). */
+#define MXSI_FILE_STORAGE "storage"
+
 /** As mxs_problem_peek(), of an open file. Local. */
 MXS_CHECKED mxs_status mxsi_file_header(hid_t file, const char *path, mxs_problem_header *out);
 

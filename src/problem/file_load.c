@@ -167,7 +167,7 @@ static mxs_status check_options(const char *path,
     return mxs_fail(MXS_ERR_SETTINGS,
                     "hold_out: %s has its own held-out measurements in /validation; leave it out",
                     path);
-  return MXS_OK;
+  return mxsi_problem_check_storage(header->ensemble, options->storage, path);
 }
 
 mxs_status mxs_problem_load(MPI_Comm comm,
@@ -180,12 +180,15 @@ mxs_status mxs_problem_load(MPI_Comm comm,
   mxs_status status = MXS_OK;
   MXS_TRY(load_header(comm, path, &header));
   MXS_TRY(check_options(path, &header, options));
-  MXS_TRY(mxsi_problem_begin(comm, header.n1, header.n2, header.m, header.m_validation, options,
-                             &loaded));
+  const mxs_shape shape = {.n1 = header.n1,
+                           .n2 = header.n2,
+                           .m = header.m,
+                           .m_validation = header.m_validation,
+                           .block_rows = header.block_rows};
+  MXS_TRY(mxsi_problem_begin(comm, &shape, options, &loaded));
   loaded->ensemble = header.ensemble;
   loaded->ensemble_seed = header.seed;
-  if (header.ensemble == MXS_ENSEMBLE_DENSE)
-    loaded->storage = options->storage != MXS_STORAGE_AS_FILE ? options->storage : header.storage;
+  loaded->storage = options->storage != MXS_STORAGE_AS_FILE ? options->storage : header.storage;
   MXS_TRY_GOTO(status, mxs_comm_agree(loaded->comm, attach_generated(loaded, &header)), cleanup);
   MXS_TRY_GOTO(status, load_truth(loaded, path, &header), cleanup);
   MXS_TRY_GOTO(status, read_measurements(loaded, path), cleanup);
