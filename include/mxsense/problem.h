@@ -52,8 +52,8 @@ typedef struct mxs_problem_options {
   int64_t measurements; /**< use the first so many only; 0: all */
   double hold_out; /**< fraction in [0, 1) kept out of the gradient, chosen by counter; 0: none */
   uint64_t seed;   /**< of the hold-out choice */
-  mxs_storage storage; /**< of a stored A; BITS also for the rademacher ensemble, made once and kept;
-                          other generated ensembles take AS_FILE only */
+  mxs_storage storage; /**< of a stored A; BITS also for the rademacher ensemble, made once and
+                          kept; other generated ensembles take AS_FILE only */
 } mxs_problem_options;
 
 /** Recipe of a planted problem: X* = U* V*^T with orthonormal singular vectors, singular values
@@ -68,8 +68,8 @@ typedef struct mxs_plant {
   double noise;         /**< standard deviation, units of y; >= 0 */
   mxs_ensemble ensemble;
   uint64_t seed;
-  int64_t blocks; /**< blocks of the fast ensemble, about: each costs a transform of n1 n2 numbers in
-                     each direction, holds at most as many measurements as the least power of two
+  int64_t blocks; /**< blocks of the fast ensemble, about: each costs a transform of n1 n2 numbers
+                     in each direction, holds at most as many measurements as the least power of two
                      not below n1 n2, and is worked on by one rank; 0: up to 16 */
 } mxs_plant;
 
