@@ -21,6 +21,25 @@ MXS_CHECKED mxs_status mxsi_file_header(hid_t file, const char *path, mxs_proble
 MXS_CHECKED mxs_status
 mxsi_file_rows(const mxs_store_set *set, hid_t type, int64_t first, int64_t count, void *rows);
 
+/** Nearest number with the 8 leading bits of a bf16, ties to even; infinite beyond its range.
+ *  `value` is finite. Local. */
+double mxsi_file_round_bf16(double value);
+
+/** Round rows first .. first + count - 1 of a dataset to bf16 numbers, in place. Local.
+ *  @retval MXS_ERR_DATA an entry is too large, or the dataset promises bf16 numbers and it is none
+ */
+MXS_CHECKED mxs_status mxsi_file_to_bf16(const mxs_store_set *set,
+                                         int64_t first,
+                                         int64_t count,
+                                         double *rows);
+
+/** Are all entries of rows first .. first + count - 1 of a dataset +1 or -1? Local.
+ *  @retval MXS_ERR_DATA names the first that is not */
+MXS_CHECKED mxs_status mxsi_file_check_signs(const mxs_store_set *set,
+                                             int64_t first,
+                                             int64_t count,
+                                             const double *rows);
+
 /** Entries of a row: the product of all dimensions but the first. Local. */
 int64_t mxsi_file_row_entries(const mxs_store_set *set);
 

@@ -5,6 +5,7 @@
 #include "comm/reducer.h"
 #include "la/la.h"
 #include "op/fast.h"
+#include "op/signs.h"
 
 #include <math.h>
 #include <string.h>
@@ -118,6 +119,13 @@ mxs_status mxsi_problem_attach_generated(mxs_problem *p, mxs_data *data, int64_t
   data->first = first;
   if (p->ensemble == MXS_ENSEMBLE_FAST)
     return mxsi_fast_create(entries, p->ensemble_seed, p->block_rows, &data->op, &data->self);
+  if (p->storage == MXS_STORAGE_BITS && first == 0) {
+    mxs_signs *signs = NULL;
+    MXS_TRY(mxsi_signs_create(entries, p->ensemble, p->ensemble_seed, &data->blocks, &signs));
+    data->op = &mxsi_op_signs;
+    data->self = signs;
+    return MXS_OK;
+  }
   return mxsi_generated_create(p->ensemble, entries, p->ensemble_seed, &data->op, &data->self);
 }
 
@@ -147,12 +155,17 @@ static mxs_status check_finite(const mxs_data *data, const char *name) {
 
 /* Of the block's place, y, and the stored A. Summed over the blocks, the same for any distribution
  * of them. */
-static uint64_t block_digest(const mxs_data *data, int64_t block, const double *y, int64_t count) {
+static uint64_t block_digest(
+    mxs_ensemble ensemble, const mxs_data *data, int64_t block, const double *y, int64_t count) {
   const uint64_t content = mxs_hash64(y, (size_t)count * sizeof *y, (uint64_t)block);
-  if (data->op != &mxsi_op_dense)
+  const int64_t first = mxs_blocks_first(&data->blocks, block);
+  uint64_t stored = 0;
+  if (data->op == &mxsi_op_dense)
+    stored = mxsi_dense_digest(data->self, first, count);
+  else if (ensemble == MXS_ENSEMBLE_DENSE)
+    stored = mxsi_signs_digest(data->self, first, count);
+  else
     return content;
-  const uint64_t stored =
-      mxsi_dense_digest(data->self, mxs_blocks_first(&data->blocks, block), count);
   return mxs_hash64(&stored, sizeof stored, content);
 }
 
@@ -177,7 +190,7 @@ static mxs_status block_totals(
     leaf[1] += weight * y[i] * y[i];
     sum->trained += weight != 0.0;
   }
-  sum->digest += block_digest(data, block, y, count);
+  sum->digest += block_digest(p->ensemble, data, block, y, count);
   return MXS_OK;
 }
 
