@@ -1,6 +1,17 @@
 /** @file
  *  The `fast` ensemble: measurements by a Walsh-Hadamard transform, N log N operations for a block
- *  of them. Its entries are given in op.h. Room `op`. */
+ *  of them. Room `op`.
+ *
+ *  Format version 1. Measurement i is row t = i mod block_rows of block b = i div block_rows, and
+ * its entry in column j is D_b[j] H[pi_b(t)][j]:
+ *   - H[s][j] = (-1)^popcount(s AND j) is the Walsh-Hadamard matrix of order L = 2^p, the least
+ *     power of two with L >= n1 n2; block_rows <= L;
+ *   - D_b[j] = 1 - 2 bit, bit j mod 64 of word j / 64 of row b of the stream MXS_STREAM_FAST_SIGNS
+ *     (base/stream.h);
+ *   - pi_b permutes 0 .. L - 1: eight rounds r = 0 .. 7 of x <- x XOR (x >> s), s = (p + 1) div 2,
+ *     then x <- (x mul_r + add_r) mod 2^p. Output words w_0 .. w_3 of counter r of row b of the
+ *     stream MXS_STREAM_FAST_ROWS (base/random.h) give mul_r = (w_0 + 2^32 w_1) OR 1 and add_r =
+ *     w_2 + 2^32 w_3. */
 #ifndef MXS_OP_FAST_H
 #define MXS_OP_FAST_H
 

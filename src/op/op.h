@@ -66,15 +66,7 @@ uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count)
  *   - rademacher, version 0: c = j / 128; bit b = j mod 128 is bit b mod 32 of output word b / 32;
  *     entry = 1 - 2 bit;
  *   - gaussian, version 0: c = j / 4; mxs_random_gaussian() of the four output words gives entries
- *     4c .. 4c + 3;
- *   - fast, version 1: measurement i is row t = i mod block_rows of block b = i div block_rows, and
- *     its entry D_b[j] H[pi_b(t)][j]. H[s][j] = (-1)^popcount(s AND j) is the Walsh-Hadamard matrix
- *     of order L = 2^p, the least power of two with L >= n1 n2; block_rows <= L.
- *     D_b[j] = 1 - 2 bit, bit j mod 64 of word j / 64 of row b of stream MXS_STREAM_FAST_SIGNS
- *     (base/stream.h). pi_b permutes 0 .. L - 1: eight rounds r = 0 .. 7 of x <- x XOR (x >> s),
- *     s = (p + 1) div 2, then x <- (x mul_r + add_r) mod 2^p. Output words w_0 .. w_3 of counter r
- *     of row b of stream MXS_STREAM_FAST_ROWS (random.h) give mul_r = (w_0 + 2^32 w_1) OR 1 and
- *     add_r = w_2 + 2^32 w_3. See op/fast.h. */
+ *     4c .. 4c + 3. */
 
 enum { MXS_ENSEMBLE_VERSION = 0 };
 
