@@ -70,7 +70,7 @@ typedef struct mxs_plant {
   uint64_t seed;
   int64_t blocks; /**< blocks of the fast ensemble, about: each costs a transform of n1 n2 numbers
                      in each direction, holds at most as many measurements as the least power of two
-                     not below n1 n2, and is worked on by one rank; 0: up to 16 */
+                     not below n1 n2, and is worked on by one rank; 0: the fewest, the fastest */
 } mxs_plant;
 
 /** Plant a problem in memory. Collective. Cost: one pass over the generated measurements.

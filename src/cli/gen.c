@@ -61,7 +61,7 @@ static const mxs_option options[] = {
     {FIELD(blocks), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Measurements",
      .help = "of --ensemble fast: each costs one transform in each direction and is worked on by "
-             "one rank; auto: up to 16"},
+             "one rank; auto: as few as can be, the fastest"},
     {FIELD(storage), .type = MXS_OPTION_CHOICE, .preset = "f64", .choices = storages,
      .section = "Measurements", .help = "of the A of --ensemble dense"},
     {FIELD(measurements), .type = MXS_OPTION_INTEGER, .low = 1, .high = INFINITY,

@@ -6,19 +6,13 @@
 
 #include <math.h>
 
-enum { BLOCKS = 16, LEAST_ROWS = 1024 };
-
 static int64_t divide_up(int64_t a, int64_t b) {
   return a / b + (a % b != 0);
 }
 
-/* Blocks of the fast ensemble where the recipe leaves them open: one costs a transform whatever
- * its rows, so few, but some for ranks to share. */
-static int64_t default_blocks(const mxs_plant *plant) {
-  const int64_t least = divide_up(plant->measurements, mxsi_fast_order(plant->n1 * plant->n2));
-  const int64_t wanted = plant->measurements / LEAST_ROWS;
-  const int64_t shared = wanted < BLOCKS ? wanted : BLOCKS;
-  return shared > least ? shared : least;
+/* A block costs a transform whatever its rows: no number of ranks makes more of them faster. */
+static int64_t fewest_blocks(const mxs_plant *plant) {
+  return divide_up(plant->measurements, mxsi_fast_order(plant->n1 * plant->n2));
 }
 
 mxs_shape mxsi_plant_shape(const mxs_plant *plant) {
@@ -26,7 +20,7 @@ mxs_shape mxsi_plant_shape(const mxs_plant *plant) {
       .n1 = plant->n1, .n2 = plant->n2, .m = plant->measurements, .m_validation = plant->held_out};
   if (plant->ensemble == MXS_ENSEMBLE_FAST)
     shape.block_rows =
-        divide_up(plant->measurements, plant->blocks > 0 ? plant->blocks : default_blocks(plant));
+        divide_up(plant->measurements, plant->blocks > 0 ? plant->blocks : fewest_blocks(plant));
   return shape;
 }
 
@@ -36,7 +30,7 @@ static mxs_status check_blocks(const mxs_plant *plant) {
                               : mxs_fail(MXS_ERR_SETTINGS,
                                          "blocks: only the ensemble fast has them: leave it out");
   const int64_t order = mxsi_fast_order(plant->n1 * plant->n2);
-  const int64_t least = divide_up(plant->measurements, order);
+  const int64_t least = fewest_blocks(plant);
   const int64_t most = plant->measurements < MXS_MAX_BLOCKS ? plant->measurements : MXS_MAX_BLOCKS;
   if (least > MXS_MAX_BLOCKS)
     return mxs_fail(MXS_ERR_SETTINGS,
