@@ -117,7 +117,7 @@ mxs_status mxsi_generated_create(mxs_ensemble ensemble,
   *self = NULL;
   if (ensemble == MXS_ENSEMBLE_RADEMACHER) {
     mxs_signs *signs = NULL;
-    MXS_TRY(mxsi_signs_create(entries, seed, &signs));
+    MXS_TRY(mxsi_signs_create(entries, ensemble, seed, NULL, &signs));
     *table = &rademacher_table;
     *self = signs;
   } else {

@@ -216,8 +216,14 @@ static void adjoint(const mxs_signs *s, const uint64_t *bits, const int64_t *r) 
   adjoint_portable(bits, s->words, r, s->G);
 }
 
-mxs_status mxsi_signs_create(int64_t entries, uint64_t seed, mxs_signs **out) {
+mxs_status mxsi_signs_create(int64_t entries,
+                             mxs_ensemble ensemble,
+                             uint64_t seed,
+                             const mxs_blocks *stored,
+                             mxs_signs **out) {
   *out = NULL;
+  if (ensemble != MXS_ENSEMBLE_RADEMACHER || stored != NULL)
+    return mxs_fail(MXS_ERR_ARG, "only generated signs");
   mxs_signs *s = NULL;
   MXS_TRY(mxs_alloc(1, sizeof *s, &s));
   s->entries = entries;

@@ -20,10 +20,34 @@ enum { MXS_STRIP = 64 };
 
 typedef struct mxs_signs mxs_signs;
 
-/** Workspace for rows of `entries` signs of the rademacher ensemble of `seed` (op.h). Local. */
-MXS_CHECKED mxs_status mxsi_signs_create(int64_t entries, uint64_t seed, mxs_signs **out);
+/** Operator whose entries are signs or levels of one byte (op.h). With `stored` the bits of this
+ *  rank's blocks are kept in memory, one bit an entry, rows in the order of stored->own; `stored`
+ *  must outlive the operator. Local.
+ *  @param ensemble MXS_ENSEMBLE_RADEMACHER, MXS_ENSEMBLE_GAUSSIAN8 (never stored), or
+ *                  MXS_ENSEMBLE_DENSE: stored signs, all +1 until mxsi_signs_put() */
+MXS_CHECKED mxs_status mxsi_signs_create(int64_t entries,
+                                         mxs_ensemble ensemble,
+                                         uint64_t seed,
+                                         const mxs_blocks *stored,
+                                         mxs_signs **out);
 
 void mxsi_signs_destroy(mxs_signs **signs);
+
+/** Its table, for every ensemble of mxsi_signs_create(); its destroy is mxsi_signs_destroy(). */
+extern const mxs_op_table mxsi_op_signs;
+
+/** Row in memory of the first measurement of a stored block; -1: another rank has it. Local. */
+int64_t mxsi_signs_slot(const mxs_signs *signs, int64_t block);
+
+/** Store rows row .. row + count - 1 in memory from entries that must be +-1. Local.
+ *  @retval MXS_ERR_DATA another number; the text names its index among `values` */
+MXS_CHECKED mxs_status mxsi_signs_put(mxs_signs *signs,
+                                      int64_t row,
+                                      int64_t count,
+                                      const double *values);
+
+/** Digest of the stored bits of a range inside one own block. Local. */
+uint64_t mxsi_signs_digest(const mxs_signs *signs, int64_t first, int64_t count);
 
 /** Use the kernels that every processor has, to compare with. Local. */
 void mxsi_signs_use_portable(mxs_signs *signs);

@@ -23,7 +23,7 @@ static void fill(int64_t row, int64_t count, double *values) {
 
 static mxs_signs *make(int64_t entries) {
   mxs_signs *signs = NULL;
-  assert_int_equal(mxsi_signs_create(entries, 4, &signs), MXS_OK);
+  assert_int_equal(mxsi_signs_create(entries, MXS_ENSEMBLE_RADEMACHER, 4, NULL, &signs), MXS_OK);
   return signs;
 }
 
