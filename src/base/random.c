@@ -1,57 +1,23 @@
 #include "base/random.h"
 
+#include "base/philox.h"
 #include "base/simd.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BATCH = 64, ROUNDS = 10 };
-
-#define PHILOX_M0 0xD2511F53U
-#define PHILOX_M1 0xCD9E8D57U
-#define PHILOX_W0 0x9E3779B9U
-#define PHILOX_W1 0xBB67AE85U
-
-/* One round of Philox4x32 on counter word arrays: (c0, c1, c2, c3) <- (hi(M1 c2) ^ c1 ^ k0, lo(M1
- * c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)). */
-static inline __attribute__((always_inline)) void rounds(uint32_t c[4][BATCH],
-                                                         uint32_t k0,
-                                                         uint32_t k1) {
-  for (int round = 0; round < ROUNDS; round++) {
-    for (int i = 0; i < BATCH; i++) {
-      const uint64_t p0 = (uint64_t)PHILOX_M0 * c[0][i];
-      const uint64_t p1 = (uint64_t)PHILOX_M1 * c[2][i];
-      const uint32_t c1 = c[1][i];
-      const uint32_t c3 = c[3][i];
-      c[0][i] = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-      c[1][i] = (uint32_t)p1;
-      c[2][i] = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-      c[3][i] = (uint32_t)p0;
-    }
-    k0 += PHILOX_W0;
-    k1 += PHILOX_W1;
-  }
-}
+enum { BATCH = 64 };
 
 static inline __attribute__((always_inline)) void batch(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, uint32_t c[4][BATCH]) {
-  for (int i = 0; i < BATCH; i++) {
-    const uint64_t counter = (uint64_t)first + (uint64_t)i;
-    c[0][i] = (uint32_t)counter;
-    c[1][i] = ((uint32_t)(counter >> 32) & 0xFFFFU) | ((uint32_t)stream << 16);
-    c[2][i] = (uint32_t)(uint64_t)row;
-    c[3][i] = (uint32_t)((uint64_t)row >> 32);
-  }
-  rounds(c, (uint32_t)seed, (uint32_t)(seed >> 32));
+  for (int i = 0; i < BATCH; i++)
+    mxs_philox_counter(c[0], BATCH, i, stream, row, (uint64_t)first + (uint64_t)i);
+  mxs_philox_rounds(c[0], BATCH, (uint32_t)seed, (uint32_t)(seed >> 32));
 }
 
 void mxs_philox4x32(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4]) {
-  uint32_t c[4][BATCH] = {{0}};
-  for (int w = 0; w < 4; w++)
-    c[w][0] = counter[w];
-  rounds(c, key[0], key[1]);
-  for (int w = 0; w < 4; w++)
-    out[w] = c[w][0];
+  memcpy(out, counter, 4 * sizeof *out);
+  mxs_philox_rounds(out, 1, key[0], key[1]);
 }
 
 MXS_SIMD

@@ -60,15 +60,14 @@ void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *
 /** Digest of the stored bytes of a range inside one own block. Local. */
 uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count);
 
-/** Generated ensembles: entry (i, p, q), j = p n2 + q, from Philox4x32-10 with key (seed low, seed
- *  high) and counter words (c low 32 bits, c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i
- *  high):
- *   - rademacher, version 0: c = j / 128; bit b = j mod 128 is bit b mod 32 of output word b / 32;
- *     entry = 1 - 2 bit;
- *   - gaussian, version 0: c = j / 4; mxs_random_gaussian() of the four output words gives entries
- *     4c .. 4c + 3. */
+/** Generated ensembles, format version 1: entry (i, p, q), j = p n2 + q.
+ *   - rademacher, gaussian8: from the words of base/stream.h, row i of the stream
+ *     MXS_STREAM_ENSEMBLE; formulas in op/signs.h;
+ *   - gaussian: from Philox4x32-10 with key (seed low, seed high) and counter words (c low 32 bits,
+ *     c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i high), c = j / 4; mxs_random_gaussian()
+ *     of the four output words gives entries 4c .. 4c + 3. */
 
-enum { MXS_ENSEMBLE_VERSION = 0 };
+enum { MXS_ENSEMBLE_VERSION = 1 };
 
 /** Operator of an ensemble; the table's destroy frees `*self`. Local. */
 MXS_CHECKED mxs_status mxsi_generated_create(

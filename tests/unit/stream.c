@@ -1,0 +1,122 @@
+/* Words of the stream against an independent implementation of its format, in pieces and whole. */
+#include "base/stream.h"
+#include "mpi/mpi_test.h"
+
+#include <string.h>
+
+static void known_words(void **state) {
+  (void)state;
+  static const struct {
+    uint64_t seed;
+    mxs_stream stream;
+    int64_t row;
+    int64_t w;
+    uint64_t word;
+  } known[] = {
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 0,
+       UINT64_C(0x5BF5AC3C469D5D37)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 7,
+       UINT64_C(0x1FF453BB51D8BD94)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 8,
+       UINT64_C(0x343017BB843C46DB)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 511,
+       UINT64_C(0xF5C2AA17D4503CA8)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 512,
+       UINT64_C(0x1AF127861BD90DC5)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 1029,
+       UINT64_C(0xE5A610A8E76737A3)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 0,
+       UINT64_C(0xE2CC4A7784948F81)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 7,
+       UINT64_C(0xD7233CAD0B426B89)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 8,
+       UINT64_C(0x165E9F4F688898DE)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 511,
+       UINT64_C(0x81BD578F8A9A4BDF)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 512,
+       UINT64_C(0x7B7F71D7D8D0D7E9)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 1029,
+       UINT64_C(0x011A6A03205A0397)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_NOISE, INT64_C(0x700000005), 0,
+       UINT64_C(0xB283B0DF458D8B10)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_NOISE, INT64_C(0x700000005), 7,
+       UINT64_C(0x10087C1EEC1FFE54)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_NOISE, INT64_C(0x700000005), 8,
+       UINT64_C(0x6C228156A8CDE803)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_NOISE, INT64_C(0x700000005), 511,
+       UINT64_C(0x536DA597CDA1CE6D)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_NOISE, INT64_C(0x700000005), 512,
+       UINT64_C(0x02D5256B0E247D61)},
+      {UINT64_C(0x0000000000000000), MXS_STREAM_NOISE, INT64_C(0x700000005), 1029,
+       UINT64_C(0xA97AF462A759A4F2)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 0,
+       UINT64_C(0x0B1B7866E20C3573)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 7,
+       UINT64_C(0x27B8DA021050F51A)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 8,
+       UINT64_C(0x5648CDBFFD399F52)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 511,
+       UINT64_C(0xE089131FE04691ED)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 512,
+       UINT64_C(0x28BEB7DFADBDF104)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x0), 1029,
+       UINT64_C(0x3D53262E1971C9A0)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 0,
+       UINT64_C(0xC2AB6525BE4C0E63)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 7,
+       UINT64_C(0xD7E45B80AFEF27B8)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 8,
+       UINT64_C(0x0A7D75552B6855BA)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 511,
+       UINT64_C(0x1E331439B413291D)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 512,
+       UINT64_C(0xE845E69D8BF93BFB)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_ENSEMBLE, INT64_C(0x3), 1029,
+       UINT64_C(0x2A1799181E982835)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_NOISE, INT64_C(0x700000005), 0,
+       UINT64_C(0x9E3660D051FB5E4A)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_NOISE, INT64_C(0x700000005), 7,
+       UINT64_C(0xF11CC9BAD1C82918)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_NOISE, INT64_C(0x700000005), 8,
+       UINT64_C(0x1A4FA8685AFCBCAC)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_NOISE, INT64_C(0x700000005), 511,
+       UINT64_C(0x26ED383AEC8C0180)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_NOISE, INT64_C(0x700000005), 512,
+       UINT64_C(0x9F66A19AE2061A26)},
+      {UINT64_C(0x0123456789ABCDEF), MXS_STREAM_NOISE, INT64_C(0x700000005), 1029,
+       UINT64_C(0x1582FA47151ED4F1)},
+  };
+  static uint64_t words[3 * MXS_STREAM_CHUNK];
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    mxs_stream_rows(known[i].seed, known[i].stream, known[i].row, 1, 0, 3 * MXS_STREAM_CHUNK, words,
+                    3 * MXS_STREAM_CHUNK);
+    assert_true(words[known[i].w] == known[i].word);
+  }
+}
+
+/* Any number of rows, any part that starts at a chunk: the same words, and no other is written. */
+static void parts_are_the_whole(void **state) {
+  (void)state;
+  enum { ROWS = 11, WORDS = 2 * MXS_STREAM_CHUNK + 40, LD = WORDS + 3 };
+  static uint64_t whole[ROWS][WORDS], part[ROWS][LD];
+  for (int64_t i = 0; i < ROWS; i++)
+    mxs_stream_rows(77, MXS_STREAM_ENSEMBLE, 5 + i, 1, 0, WORDS, whole[i], WORDS);
+  for (int64_t rows = 1; rows <= ROWS; rows++)
+    for (int64_t first = 0; first < WORDS; first += MXS_STREAM_CHUNK) {
+      const int64_t count = WORDS - first < MXS_STREAM_CHUNK ? 32 : MXS_STREAM_CHUNK + 8;
+      memset(part, 0xA5, sizeof part);
+      mxs_stream_rows(77, MXS_STREAM_ENSEMBLE, 5, rows, first, count, part[0], LD);
+      for (int64_t i = 0; i < ROWS; i++)
+        for (int64_t w = 0; w < LD; w++)
+          assert_true(part[i][w] ==
+                      (i < rows && w < count ? whole[i][first + w] : UINT64_C(0xA5A5A5A5A5A5A5A5)));
+    }
+}
+
+int main(void) {
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(known_words),
+      cmocka_unit_test(parts_are_the_whole),
+  };
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
