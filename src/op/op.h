@@ -65,7 +65,8 @@ uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count)
  *     MXS_STREAM_ENSEMBLE; formulas in op/signs.h;
  *   - gaussian: from Philox4x32-10 with key (seed low, seed high) and counter words (c low 32 bits,
  *     c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i high), c = j / 4; mxs_random_gaussian()
- *     of the four output words gives entries 4c .. 4c + 3. */
+ *     of the four output words gives entries 4c .. 4c + 3;
+ *   - fast: in op/fast.h. */
 
 enum { MXS_ENSEMBLE_VERSION = 1 };
 
