@@ -9,22 +9,23 @@
 #include <time.h>
 
 enum {
-  STEP = 2 * MXS_NORMAL_STEP,   /* entries of a step of words */
-  CHUNK = 2 * MXS_STREAM_CHUNK, /* entries of a chunk of words */
-  COLUMNS = 4 * CHUNK,          /* of a block: MXS_GROUP rows of it fit the second-level cache */
-  BAND = 8 * MXS_GROUP          /* rows that share the traffic of X and G when made twice */
+  STEP = 2 * MXS_NORMAL_STEP,     /* entries of a step of words */
+  COLUMNS = 2 * MXS_STREAM_CHUNK, /* of a block, entries of a chunk: a group of it fits L1 */
+  BAND = 8 * MXS_GROUP /* rows that share a visit to X and G, where those are not in cache */
 };
 
 /* Of one thread: allocated apart, so that no two threads write the same cache line. */
 typedef struct workspace {
-  double *tile; /* MXS_GROUP rows, block of columns after block of columns */
+  double *tile; /* block of columns after block of columns, group after group of rows in each */
   double generate_s;
 } workspace;
 
 typedef struct gaussian {
   int64_t entries;
   uint64_t seed;
-  int keep; /* the tile holds whole rows */
+  int64_t cache;
+  int64_t replicas; /* planned */
+  int64_t kept; /* whole rows that a tile holds, a multiple of MXS_GROUP; 0: a block of a group */
   int threads;
   workspace **of;
 } gaussian;
@@ -35,8 +36,8 @@ static double seconds(void) {
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* Columns column .. column + n - 1 of rows first .. first + count - 1, count <= MXS_GROUP, with
- * `ld` numbers from row to row; `column` is a multiple of CHUNK. */
+/* Columns column .. column + n - 1, n <= COLUMNS, of rows first .. first + count - 1, count <=
+ * MXS_GROUP, with `ld` numbers from row to row; `column` is a multiple of COLUMNS. */
 static void make(uint64_t seed,
                  int64_t first,
                  int64_t count,
@@ -45,21 +46,18 @@ static void make(uint64_t seed,
                  double *rows,
                  int64_t ld) {
   uint64_t words[MXS_GROUP * MXS_STREAM_CHUNK];
-  for (int64_t done = 0; done < n; done += CHUNK) {
-    const int64_t left = n - done < CHUNK ? n - done : CHUNK;
-    const int64_t whole = left / STEP * MXS_NORMAL_STEP;
-    const int64_t rest = left % STEP;
-    mxs_stream_rows(seed, MXS_STREAM_ENSEMBLE, first, count, (column + done) / 2,
-                    whole + (rest > 0 ? MXS_NORMAL_STEP : 0), words, MXS_STREAM_CHUNK);
-    for (int64_t i = 0; i < count; i++) {
-      const uint64_t *of_row = words + i * MXS_STREAM_CHUNK;
-      double *to = rows + i * ld + done;
-      mxs_normal_pairs(whole, of_row, to);
-      if (rest > 0) {
-        double last[STEP];
-        mxs_normal_pairs(MXS_NORMAL_STEP, of_row + whole, last);
-        memcpy(to + 2 * whole, last, (size_t)rest * sizeof *to);
-      }
+  const int64_t whole = n / STEP * MXS_NORMAL_STEP;
+  const int64_t rest = n % STEP;
+  const int64_t asked = whole + (rest > 0 ? MXS_NORMAL_STEP : 0);
+  mxs_stream_rows(seed, MXS_STREAM_ENSEMBLE, first, count, column / 2, asked, words,
+                  MXS_STREAM_CHUNK);
+  for (int64_t i = 0; i < count; i++) {
+    const uint64_t *of_row = words + i * MXS_STREAM_CHUNK;
+    mxs_normal_pairs(whole, of_row, rows + i * ld);
+    if (rest > 0) {
+      double last[STEP];
+      mxs_normal_pairs(MXS_NORMAL_STEP, of_row + whole, last);
+      memcpy(rows + i * ld + 2 * whole, last, (size_t)rest * sizeof *rows);
     }
   }
 }
@@ -67,22 +65,28 @@ static void make(uint64_t seed,
 void mxsi_gaussian_rows(
     uint64_t seed, int64_t entries, int64_t first, int64_t count, double *rows) {
   for (int64_t i = 0; i < count; i += MXS_GROUP) {
-    const int64_t n = count - i < MXS_GROUP ? count - i : MXS_GROUP;
-    make(seed, first + i, n, 0, entries, rows + i * entries, entries);
+    const int64_t some = count - i < MXS_GROUP ? count - i : MXS_GROUP;
+    for (int64_t column = 0; column < entries; column += COLUMNS) {
+      const int64_t left = entries - column;
+      make(seed, first + i, some, column, left < COLUMNS ? left : COLUMNS,
+           rows + i * entries + column, entries);
+    }
   }
 }
 
-/* A block of columns of a group of rows, and where in the tile it is. */
+/* A block of columns of a group of rows. */
 typedef struct block {
   int64_t column, n;
   double *entries;
 } block;
 
-static block block_at(const gaussian *g, const workspace *own, int64_t column, int kept) {
+/* `kept` rows of the tile, `done` rows before those of the group; 0: all blocks in one place. */
+static block block_at(
+    const gaussian *g, const workspace *own, int64_t column, int64_t kept, int64_t done) {
   const int64_t left = g->entries - column;
-  return (block){.column = column,
-                 .n = left < COLUMNS ? left : COLUMNS,
-                 .entries = own->tile + (kept ? MXS_GROUP * column : 0)};
+  const int64_t n = left < COLUMNS ? left : COLUMNS;
+  const int64_t at = kept > 0 ? kept * column + done * n : 0;
+  return (block){.column = column, .n = n, .entries = own->tile + at};
 }
 
 static void fill(const gaussian *g, workspace *own, const mxs_pass *group, const block *b) {
@@ -113,13 +117,13 @@ static void adjoint(const mxs_pass *group, const block *b) {
 }
 
 /* The residual of a band of rows: columns outside, so that X is read once for all of them. */
-static void residual(const gaussian *g, workspace *own, const mxs_pass *band, int kept) {
+static void residual(const gaussian *g, workspace *own, const mxs_pass *band, int64_t kept) {
   for (int64_t r = 0; r < band->replicas; r++)
     memset(band->w + r * band->stride, 0, (size_t)band->count * sizeof *band->w);
   for (int64_t column = 0; column < g->entries; column += COLUMNS)
     for (int64_t done = 0; done < band->count; done += MXS_GROUP) {
       const mxs_pass group = mxsi_pass_part(band, done, MXS_GROUP);
-      const block b = block_at(g, own, column, kept);
+      const block b = block_at(g, own, column, kept, done);
       fill(g, own, &group, &b);
       forward(&group, &b);
     }
@@ -129,13 +133,13 @@ static void residual(const gaussian *g, workspace *own, const mxs_pass *band, in
 }
 
 /* Columns from last to first: what was made last is nearest. */
-static void gradient(const gaussian *g, workspace *own, const mxs_pass *band, int kept) {
+static void gradient(const gaussian *g, workspace *own, const mxs_pass *band, int64_t kept) {
   const int64_t last = (g->entries - 1) / COLUMNS * COLUMNS;
   for (int64_t column = last; column >= 0; column -= COLUMNS)
     for (int64_t done = 0; done < band->count; done += MXS_GROUP) {
       const mxs_pass group = mxsi_pass_part(band, done, MXS_GROUP);
-      const block b = block_at(g, own, column, kept);
-      if (!kept)
+      const block b = block_at(g, own, column, kept, done);
+      if (kept == 0)
         fill(g, own, &group, &b);
       adjoint(&group, &b);
     }
@@ -144,8 +148,8 @@ static void gradient(const gaussian *g, workspace *own, const mxs_pass *band, in
 static mxs_status gaussian_pass(void *self, const mxs_pass *pass) {
   const gaussian *g = self;
   workspace *own = g->of[pass->thread];
-  const int kept = g->keep && pass->x != NULL && pass->g != NULL;
-  const int64_t rows = kept ? MXS_GROUP : BAND;
+  const int64_t kept = pass->x != NULL && pass->g != NULL ? g->kept : 0;
+  const int64_t rows = kept > 0 ? kept : BAND;
   for (int64_t done = 0; done < pass->count; done += rows) {
     const mxs_pass band = mxsi_pass_part(pass, done, rows);
     if (band.x != NULL)
@@ -156,8 +160,14 @@ static mxs_status gaussian_pass(void *self, const mxs_pass *pass) {
   return MXS_OK;
 }
 
+/* One X and G stay in cache next to a group of rows; many do not. */
+static int64_t rows_kept(const gaussian *g) {
+  const int64_t rows = g->replicas > 1 ? BAND : MXS_GROUP;
+  return rows * g->entries * (int64_t)sizeof(double) <= g->cache ? rows : 0;
+}
+
 static int64_t tile_entries(const gaussian *g) {
-  return MXS_GROUP * (g->keep || g->entries < COLUMNS ? g->entries : COLUMNS);
+  return g->kept > 0 ? g->kept * g->entries : MXS_GROUP * (int64_t)COLUMNS;
 }
 
 static void gaussian_destroy(void *self) {
@@ -170,20 +180,31 @@ static void gaussian_destroy(void *self) {
   mxs_release(&g);
 }
 
-static mxs_status gaussian_plan(void *self, int64_t replicas, int threads) {
-  (void)replicas;
-  gaussian *g = self;
-  if (threads <= g->threads)
-    return MXS_OK;
+static mxs_status more_threads(gaussian *g, int threads) {
   workspace **of = NULL;
   MXS_TRY(mxs_alloc(threads, sizeof(workspace *), &of));
   memcpy(of, g->of, (size_t)g->threads * sizeof(workspace *));
   mxs_release(&g->of);
   g->of = of;
-  for (int t = g->threads; t < threads; t++) {
-    MXS_TRY(mxs_alloc(1, sizeof *of[t], &of[t]));
-    g->threads = t + 1;
-    MXS_TRY(mxs_alloc(tile_entries(g), sizeof(double), &of[t]->tile));
+  for (; g->threads < threads; g->threads++)
+    MXS_TRY(mxs_alloc(1, sizeof(workspace), &of[g->threads]));
+  return MXS_OK;
+}
+
+static mxs_status gaussian_plan(void *self, int64_t replicas, int threads) {
+  gaussian *g = self;
+  if (threads > g->threads)
+    MXS_TRY(more_threads(g, threads));
+  if (replicas > g->replicas)
+    g->replicas = replicas;
+  const int64_t kept = rows_kept(g);
+  const int other = kept != g->kept;
+  g->kept = kept;
+  for (int t = 0; t < g->threads; t++) {
+    if (other)
+      mxs_release(&g->of[t]->tile);
+    if (g->of[t]->tile == NULL)
+      MXS_TRY(mxs_alloc(tile_entries(g), sizeof(double), &g->of[t]->tile));
   }
   return MXS_OK;
 }
@@ -191,7 +212,7 @@ static mxs_status gaussian_plan(void *self, int64_t replicas, int threads) {
 static void gaussian_info(const void *self, mxs_op_info *info) {
   const gaussian *g = self;
   snprintf(info->path, sizeof info->path, "generated f64, %s",
-           g->keep ? "rows kept in cache" : "made for each direction");
+           g->kept > 0 ? "rows kept in cache" : "made for each direction");
   info->bytes = g->threads * tile_entries(g) * (int64_t)sizeof(double);
   for (int t = 0; t < g->threads; t++)
     info->generate_s += g->of[t]->generate_s;
@@ -209,7 +230,7 @@ mxs_status mxsi_gaussian_create(int64_t entries, uint64_t seed, int64_t cache, v
   MXS_TRY(mxs_alloc(1, sizeof *g, &g));
   g->entries = entries;
   g->seed = seed;
-  g->keep = entries <= cache / (MXS_GROUP * (int64_t)sizeof(double));
+  g->cache = cache;
   const mxs_status status = mxs_alloc(0, sizeof(workspace *), &g->of);
   if (status != MXS_OK)
     mxs_release(&g);

@@ -5,9 +5,9 @@
 
 #include "op/op.h"
 
-/** Rows are made a few at a time and a block of columns at a time. While a few whole rows fit in
- *  this many bytes of a thread's cache they are kept for the second direction, and else made a
- *  second time: memory is shared by all cores, arithmetic is not. The bits do not depend on it. */
+/** Rows are made a few at a time, a block of columns at a time. While they fit in this many bytes
+ * of a thread's cache they are kept for the second direction, and else made a second time: memory
+ * is shared by all cores, arithmetic is not. The bits do not depend on it. */
 enum { MXS_GAUSSIAN_CACHE = 4 << 20 };
 
 /** The operator; its destroy frees `self`. Takes replicas and threads. */
