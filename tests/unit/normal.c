@@ -76,11 +76,30 @@ static void counts(void **state) {
   }
 }
 
+/* Computed by the numpy twin, tools/mxsense_ensembles.py. */
+static void golden_values(void **state) {
+  (void)state;
+  static const uint64_t words[MXS_NORMAL_STEP] = {
+      0x0000000000000000U, 0xffffffffffffffffU, 0x80000000b504f333U, 0x7fffffffffffffffU,
+      0x4000000000000000U, 0x0123456789abcdefU, 0xc0000000ffffffffU, 0x3fffffff00000000U};
+  static const double golden[2 * MXS_NORMAL_STEP] = {
+      0x1.b0e08d9986c69p+2,   0x1.0000000018596p-16,  -0x1.aa449917ac248p-1,
+      -0x1.0000000018596p-16, -0x1.53fb1e0735ce8p-28, 0x1.1d079322b4c2ap+0,
+      0x1.921fb54468d9ap-47,  0x1.53fb1e0735ce8p-28,  0x1.545426a52f6a4p-28,
+      -0x1.92890400262dbp-47, -0x1.4f21eee316195p-31, 0x1.92890400262dbp-47,
+      0x1.b0e08d998544ap+2,   0x1.fd8acf6368880p-6,   -0x1.0000000017752p-16,
+      0x1.b0e08d998544ap+2};
+  double values[2 * MXS_NORMAL_STEP];
+  mxs_normal_pairs(MXS_NORMAL_STEP, words, values);
+  assert_memory_equal(values, golden, sizeof golden);
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(random_words),
       cmocka_unit_test(borders),
       cmocka_unit_test(counts),
+      cmocka_unit_test(golden_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL) || mxs_alloc_outstanding() != 0;
 }
