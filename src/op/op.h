@@ -65,8 +65,8 @@ uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count)
  *  high):
  *   - rademacher, version 0: c = j / 128; bit b = j mod 128 is bit b mod 32 of output word b / 32;
  *     entry = 1 - 2 bit;
- *   - gaussian, version 0: c = j / 4; mxs_random_gaussian() of the four output words gives entries
- *     4c .. 4c + 3. */
+ *   - gaussian, version 1: word 8 s + l of row i of the stream MXS_STREAM_ENSEMBLE (base/stream.h),
+ *     0 <= l < 8, gives entries 16 s + l and 16 s + 8 + l by Box-Muller (base/normal.h). */
 
 enum { MXS_ENSEMBLE_VERSION = 0 };
 
