@@ -30,10 +30,8 @@ void mxs_philox4x32(const uint32_t key[2], const uint32_t counter[4], uint32_t o
 void mxs_random_words(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, int64_t count, uint32_t *words);
 
-/** N(0, 1) numbers 4c .. 4c + 3 of row `row` for the same counters, by Box-Muller from 32-bit
- *  uniforms u = (word + 1/2) 2^-32:  (r cos t, r sin t) with r = sqrt(-2 log u_0), t = 2 pi u_1,
- *  then the same of words 2 and 3. log, sin and cos are ours, from basic IEEE operations: the same
- *  bits on every machine. |value| < 6.8. */
+/** N(0, 1) numbers 4c .. 4c + 3 of row `row` for the same counters: those of output words 0 (the
+ * low half) and 1, then those of 2 and 3, by normal.h. */
 void mxs_random_gaussian(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, int64_t count, double *values);
 

@@ -60,13 +60,12 @@ void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *
 /** Digest of the stored bytes of a range inside one own block. Local. */
 uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count);
 
-/** Generated ensembles, format version 1: entry (i, p, q), j = p n2 + q.
- *   - rademacher, gaussian8: from the words of base/stream.h, row i of the stream
- *     MXS_STREAM_ENSEMBLE; formulas in op/signs.h;
- *   - gaussian: from Philox4x32-10 with key (seed low, seed high) and counter words (c low 32 bits,
- *     c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i high), c = j / 4; mxs_random_gaussian()
- *     of the four output words gives entries 4c .. 4c + 3;
- *   - fast: in op/fast.h. */
+/** Generated ensembles, format version 1: entry (i, p, q), j = p n2 + q, words from row i of the
+ *  stream MXS_STREAM_ENSEMBLE (base/stream.h).
+ *   - rademacher, gaussian8: formulas in op/signs.h;
+ *   - gaussian: word 8 s + l, 0 <= l < 8, gives entries 16 s + l and 16 s + 8 + l by Box-Muller
+ *     (base/normal.h);
+ *   - fast: from streams of its own, in op/fast.h. */
 
 enum { MXS_ENSEMBLE_VERSION = 1 };
 
