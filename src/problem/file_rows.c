@@ -69,14 +69,16 @@ mxs_status mxsi_file_rows(
 }
 
 double mxsi_file_round_bf16(double value) {
-  const float narrow = (float)value;
-  uint32_t bits = 0;
-  memcpy(&bits, &narrow, sizeof bits);
-  bits += UINT32_C(0x7FFF) + ((bits >> 16) & 1);
-  bits &= UINT32_C(0xFFFF0000);
-  float rounded = 0.0F;
+  const int dropped = 52 - 7; /* bits of the fraction */
+  if (fabs(value) < 0x1p-126)
+    return rint(value * 0x1p133) * 0x1p-133; /* as many as are left there */
+  uint64_t bits = 0;
+  memcpy(&bits, &value, sizeof bits);
+  bits += (UINT64_C(1) << (dropped - 1)) - 1 + ((bits >> dropped) & 1);
+  bits &= ~((UINT64_C(1) << dropped) - 1);
+  double rounded = 0.0;
   memcpy(&rounded, &bits, sizeof rounded);
-  return (double)rounded;
+  return fabs(rounded) <= 0x1.fep127 ? rounded : copysign((double)INFINITY, value);
 }
 
 mxs_status mxsi_file_to_bf16(const mxs_store_set *set, int64_t first, int64_t count, double *rows) {

@@ -197,6 +197,9 @@ static void test_rounding(void **unused) {
                                     {0x1.03p0, 0x1.04p0}, /* tie, to even */
                                     {0x1.0101p0, 0x1.02p0},
                                     {-0x1.0101p0, -0x1.02p0},
+                                    {0x1.01000000001p0, 0x1.02p0}, /* a float would be a tie */
+                                    {0x1.8p-133, 0x1p-132},
+                                    {0x1.8p-134, 0x1p-133},
                                     {0.0, 0.0},
                                     {0x1.fep127, 0x1.fep127},
                                     {0x1.ffp127, INFINITY},
