@@ -344,11 +344,15 @@ static int64_t words_of(int64_t entries) {
 
 mxs_status mxsi_fast_create(
     int64_t entries, uint64_t seed, int64_t block_rows, const mxs_op_table **table, void **self) {
+  const int64_t order = mxsi_fast_order(entries);
   fast *f = NULL;
   *self = NULL;
+  if (block_rows < 1 || block_rows > order)
+    return mxs_fail(MXS_ERR_ARG, "block_rows = %lld is not in 1 .. %lld", (long long)block_rows,
+                    (long long)order);
   MXS_TRY(mxs_alloc(1, sizeof *f, &f));
   *f = (fast){.entries = entries,
-              .order = mxsi_fast_order(entries),
+              .order = order,
               .block_rows = block_rows,
               .words = words_of(entries),
               .seed = seed};

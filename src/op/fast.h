@@ -35,7 +35,8 @@ void mxsi_fast_transform(double *x, int64_t order);
 
 /** Operator with transform blocks of `block_rows` measurements, 1 <= block_rows <=
  *  mxsi_fast_order(entries). A pass makes one transform in each direction for every block that its
- *  range meets, whole or not. The table's destroy frees `*self`. Local. */
+ *  range meets, whole or not. The table's destroy frees `*self`. Local.
+ *  @retval MXS_ERR_ARG block_rows is out of range */
 MXS_CHECKED mxs_status mxsi_fast_create(
     int64_t entries, uint64_t seed, int64_t block_rows, const mxs_op_table **table, void **self);
 

@@ -264,6 +264,16 @@ static void adjoint_identity_is_exact(void **state) {
   table->destroy(self);
 }
 
+static void blocks_have_a_range(void **state) {
+  (void)state;
+  const mxs_op_table *table = NULL;
+  void *self = NULL;
+  for (int64_t rows = 0; rows <= 65; rows += 65) {
+    assert_int_equal(mxsi_fast_create(60, 8, rows, &table, &self), MXS_ERR_ARG);
+    assert_null(self);
+  }
+}
+
 static void info_counts_memory(void **state) {
   (void)state;
   const mxs_op_table *table = NULL;
@@ -284,7 +294,7 @@ int main(void) {
       cmocka_unit_test(permutation_is_one),    cmocka_unit_test(orders),
       cmocka_unit_test(transform_is_hadamard), cmocka_unit_test(transform_has_one_order),
       cmocka_unit_test(passes_are_matrices),   cmocka_unit_test(adjoint_identity_is_exact),
-      cmocka_unit_test(info_counts_memory),
+      cmocka_unit_test(blocks_have_a_range),   cmocka_unit_test(info_counts_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL) || mxs_alloc_outstanding() != 0;
 }
