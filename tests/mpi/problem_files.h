@@ -64,28 +64,32 @@ static inline void put(
 
 typedef struct user_file {
   int dims_A; /* 0: no A */
+  int signs;  /* entries of A are +-1 */
   hsize_t shape_A[3];
   hid_t type_A;
   hsize_t m;
   int64_t nan_at; /* entry of A, -1: none */
-  int signs;      /* entries of A are +-1 */
   double odd;     /* not 0: entry 77 of A */
   hsize_t validation;
   const char *ensemble;
 } user_file;
 
+static inline void fill_user(const user_file *u, double *A, double *y) {
+  for (int i = 0; i < M * N1 * N2; i++)
+    A[i] = u->signs ? ((i * 37) % 11 < 5 ? -1.0 : 1.0) : (double)((i * 37) % 11 - 5);
+  if (u->odd != 0.0)
+    A[77] = u->odd;
+  if (u->nan_at >= 0)
+    A[u->nan_at] = (double)NAN;
+  for (int i = 0; i < M; i++)
+    y[i] = 0.25 * i;
+}
+
 static inline void write_user(const char *path, const user_file *u) {
   if (comm->rank == 0) {
     double A[M * N1 * N2];
     double y[M];
-    for (int i = 0; i < M * N1 * N2; i++)
-      A[i] = u->signs ? ((i * 37) % 11 < 5 ? -1.0 : 1.0) : (double)((i * 37) % 11 - 5);
-    if (u->odd != 0.0)
-      A[77] = u->odd;
-    for (int i = 0; i < M; i++)
-      y[i] = 0.25 * i;
-    if (u->nan_at >= 0)
-      A[u->nan_at] = (double)NAN;
+    fill_user(u, A, y);
     hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
     const hsize_t entries = u->dims_A == 3 ? u->shape_A[0] * u->shape_A[1] * u->shape_A[2] : 0;
     if (u->dims_A > 0)
