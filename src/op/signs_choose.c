@@ -14,7 +14,7 @@ enum {
 static const mxs_signs_kernel *const kernels[2][KERNELS] = {
 #if MXS_SIGNS_X86
     {&mxsi_signs_gfni, &mxsi_signs_avx512, &mxsi_signs_portable},
-    {&mxsi_levels_vnni, &mxsi_levels_portable}
+    {&mxsi_levels_amx, &mxsi_levels_vnni, &mxsi_levels_portable}
 #else
     {&mxsi_signs_portable}, {&mxsi_levels_portable}
 #endif
