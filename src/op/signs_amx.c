@@ -180,6 +180,7 @@ AMX static void adjoint(const mxs_tiles *tiles, const mxs_gradient *to, int64_t 
   for (int p = 0; p < MXS_PAIR; p++)
     mxsi_digits(to[p].r, MXS_STRIP, MXS_STRIP, digits[SLOT * p]);
   begin();
+  publish();
   tile_load(4, digits);
   for (int64_t t = 0; t < tiles->count; t++) {
     interleave_tile((const uint8_t *)tiles->entries + t * MXS_LEVELS_TILE, level);
