@@ -10,6 +10,9 @@
  *  2023), in raw (not 1/sqrt(m)-normalised) measurements: the iterates are the paper's for the same
  *  step.
  *
+ *  Many trajectories that differ in seed, start scale, step or k may share the passes over A
+ *  (replicas): each agrees with its solo run to rounding.
+ *
  *  One allreduce per iteration carries the factor gradients, the loss, the held-out loss and the
  *  status words. With MXS_REDUCTION_REPRODUCIBLE, factors and metrics (but times) are the same bits
  *  at any number of ranks, for one BLAS kernel and one number of BLAS threads (1 is right with a
@@ -32,13 +35,27 @@ typedef enum mxs_svd_route {
   MXS_SVD_SCALAPACK   /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
 } mxs_svd_route;
 
+/** What may differ between trajectories that share the ensemble and the data. NaN, or 0 for k, mean
+ *  as for mxs_solve_options. */
+typedef struct mxs_replica {
+  double alpha, step;
+  uint64_t seed;
+  int64_t k; /**< columns of the factors, at most the k of the problem; 0: that */
+} mxs_replica;
+
 /** Settings of a solve; start from mxs_solve_defaults(). NaN for a number means automatic. */
 typedef struct mxs_solve_options {
-  double alpha;     /**< start scale: entries of U0, V0 i.i.d. N(0, alpha^2); NaN: 1e-3
-                       sqrt(s_1/scale^2) */
-  double step;      /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y) */
-  uint64_t seed;    /**< of the start */
-  mxs_cmat start_U; /**< start from these factors instead (n1 x k, copied); .a = NULL: random */
+  double alpha;                /**< start scale: entries of U0, V0 i.i.d. N(0, alpha^2); NaN: 1e-3
+                                  sqrt(s_1/scale^2) */
+  double step;                 /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y) */
+  uint64_t seed;               /**< of the start */
+  const mxs_replica *replicas; /**< trajectories to advance together in one pass over A (copied);
+                                    their alpha, step and seed take the place of those above; NULL:
+                                    one */
+  int64_t replica_count;       /**< of `replicas`; 0: one trajectory */
+  int threads;      /**< of every rank, over the blocks of measurements; the same bits as one */
+  mxs_cmat start_U; /**< start from these factors instead (n1 x k, copied); .a = NULL: random;
+                         with replicas all start from them */
   mxs_cmat start_V; /**< n2 x k */
   int64_t max_iterations;  /**< absolute */
   double tolerance;        /**< stop when ||R|| / ||y|| <= tolerance; 0: never */
@@ -72,17 +89,19 @@ typedef struct mxs_hooks {
   void *ctx;
   /** What this rank asks for, read once per iteration. Local. */
   int (*poll)(void *ctx, int64_t iteration);
-  /** A metrics row; names from mxs_solver_columns(). Logically collective, the same bits on all
-   *  ranks. */
-  mxs_status (*row)(void *ctx, const double *row);
-  /** Every iteration, after the pass and before its row. Logically collective. */
-  void (*progress)(void *ctx, int64_t iteration, double loss, double relative_residual);
+  /** A metrics row of a trajectory; names from mxs_solver_columns(). Logically collective, the same
+   *  bits on all ranks. */
+  mxs_status (*row)(void *ctx, int64_t replica, const double *row);
+  /** Every iteration, after the pass and before its rows: of the trajectory with the largest
+   * residual among the `running` ones. Logically collective. */
+  void (*progress)(
+      void *ctx, int64_t iteration, int64_t running, double loss, double relative_residual);
   /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Called when a
    *  hook asked for it, and at every end but divergence; `reason` tells which. Collective. */
   mxs_status (*checkpoint)(void *ctx, int64_t iteration, mxs_reason reason);
 } mxs_hooks;
 
-/** Outcome of a solve. */
+/** Outcome of a trajectory. */
 typedef struct mxs_result {
   mxs_reason reason;
   int64_t iterations;
@@ -91,9 +110,17 @@ typedef struct mxs_result {
   double passes_over_A;           /**< visits to all measurements, since the first start */
   double seconds;                 /**< cumulative, as the column of the metrics */
   double step, alpha, scale2, s1; /**< what automatic settings came to */
-  double compute_s, reduce_s, metrics_s, checkpoint_s; /**< this rank, this process */
-  int64_t reduce_bytes;                                /**< payload of one iteration's allreduce */
 } mxs_result;
+
+/** Where the time of a solver went: this rank, since it was created. */
+typedef struct mxs_profile {
+  double compute_s;  /**< residual and gradient, making entries included */
+  double generate_s; /**< making the entries of a generated ensemble */
+  double reduce_s, metrics_s, checkpoint_s;
+  int64_t passes;       /**< over this rank's measurements */
+  int64_t reduce_bytes; /**< payload of one iteration's allreduce */
+  int threads;          /**< in use: one where the operator does not `plan` */
+} mxs_profile;
 
 /** Prepare a solve: spectrum of the back-projection (one pass), start, workspace. Collective.
  *  `problem` is borrowed and must outlive the solver. Memory per rank:
@@ -104,29 +131,47 @@ MXS_API MXS_CHECKED mxs_status mxs_solver_create(mxs_problem *problem,
                                                  const mxs_solve_options *options,
                                                  mxs_solver **solver);
 
-/** Bytes that a solver takes on every rank at its peak, beside the problem's own; `dense`: the
- * operator has `pass`. Local. */
-MXS_API double mxs_solver_bytes(int64_t n1, int64_t n2, int64_t k, int dense);
+/** Bytes that a solver with trajectories of k columns takes on every rank at its peak, beside the
+ *  problem's own; `dense`: the operator has `pass`. Local. */
+MXS_API double mxs_solver_bytes(
+    int64_t n1, int64_t n2, int64_t k, int64_t replicas, int threads, int dense);
 
 /** Free a solver and set the pointer to NULL; NULL-safe. Collective. */
 MXS_API void mxs_solver_destroy(mxs_solver **solver);
 
-/** Iterate until an end; may be called again after a stop. Collective.
- *  Divergence is a reason, not an error. */
+/** Trajectories of a solver. Local. */
+MXS_API int64_t mxs_solver_replicas(const mxs_solver *solver);
+
+/** Iterate until every trajectory has come to an end; may be called again after a stop. Each stops,
+ *  converges or diverges for itself; those that are left share the passes. Collective. Divergence
+ * is a reason, not an error.
+ *  @param[out] results one for each trajectory */
 MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver,
                                               const mxs_hooks *hooks,
-                                              mxs_result *result);
+                                              mxs_result *results);
 
-/** The factors, owned by the solver; valid until it runs again or is destroyed. Local. */
-MXS_API void mxs_solver_factors(const mxs_solver *solver, mxs_cmat *U, mxs_cmat *V);
+/** How all of them ended: stopped if one was; diverged if all did; else target, or tolerance if
+ * none ended on its target. Local. */
+MXS_API mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count);
 
-/** Names of the columns of a metrics row. Local. @returns their number */
-MXS_API int64_t mxs_solver_columns(const mxs_solver *solver, const char *const **names);
+MXS_API mxs_profile mxs_solver_profile(const mxs_solver *solver);
+
+/** The factors of a trajectory, owned by the solver; valid until it runs again or is destroyed.
+ *  Local. */
+MXS_API void mxs_solver_factors(const mxs_solver *solver,
+                                int64_t replica,
+                                mxs_cmat *U,
+                                mxs_cmat *V);
+
+/** Names of the columns of a metrics row of a trajectory. Local. @returns their number */
+MXS_API int64_t mxs_solver_columns(const mxs_solver *solver,
+                                   int64_t replica,
+                                   const char *const **names);
 
 /** One named array of the state of a solver, of doubles or of 64-bit integers, the same on all
  *  ranks. */
 typedef struct mxs_array {
-  const char *name; /**< for instance "factors/U", "state/scales" */
+  const char *name; /**< "factors/U", "state/scales"; of many trajectories "replica_3/factors/U" */
   int is_integer;
   int64_t rows, cols; /**< contiguous, row-major */
   void *data;         /**< double * or int64_t *, owned by the solver */

@@ -86,7 +86,8 @@ static double entry_bytes(const plan *p) {
 /* A and y of the busiest rank, and the solver of every rank. */
 static double memory_of(const plan *p) {
   const double entries = (double)p->file.n1 * (double)p->file.n2;
-  double bytes = (double)p->most_rows * 16.0 + mxs_solver_bytes(p->file.n1, p->file.n2, p->k, 1);
+  double bytes =
+      (double)p->most_rows * 16.0 + mxs_solver_bytes(p->file.n1, p->file.n2, p->k, 1, 1, 1);
   if (p->file.ensemble == MXS_ENSEMBLE_DENSE)
     bytes += (double)p->most_rows * entries * entry_bytes(p);
   return bytes;

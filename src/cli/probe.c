@@ -63,12 +63,14 @@ static mxs_status time_passes(const mxs_comm *comm,
                               mxs_cmat U,
                               mxs_cmat V,
                               mxs_objective_profile *out) {
+  const mxs_point point = {.U = U, .V = V};
+  mxs_requests requests = {0};
   mxs_evaluation evaluation;
   double spent = 0.0;
-  MXS_TRY(mxs_objective_pass(objective, U, V, 0, 0, &evaluation));
+  MXS_TRY(mxs_objective_pass(objective, &point, &requests, &evaluation));
   const mxs_objective_profile before = mxs_objective_get_profile(objective);
   for (int pass = 0; pass < MOST_PASSES && spent < enough_s; pass++) {
-    MXS_TRY(mxs_objective_pass(objective, U, V, 0, 0, &evaluation));
+    MXS_TRY(mxs_objective_pass(objective, &point, &requests, &evaluation));
     const mxs_objective_profile after = mxs_objective_get_profile(objective);
     spent = after.compute_s + after.reduce_s - before.compute_s - before.reduce_s;
     /* Ranks have clocks of their own, and must agree on the number of passes. */
@@ -115,7 +117,8 @@ mxs_status mxs_probe_iteration(const mxs_comm *comm,
   for (int64_t j = 0; j < count; j++)
     factors[j] = filling(j);
   MXS_TRY_GOTO(status, make_sample(comm, shape, &sample), cleanup);
-  MXS_TRY_GOTO(status, mxs_objective_create(sample, shape->reduction, &objective), cleanup);
+  MXS_TRY_GOTO(status, mxs_objective_create(sample, shape->reduction, &shape->k, 1, 1, &objective),
+               cleanup);
   MXS_TRY_GOTO(status,
                time_passes(comm, objective, mxs_cview(factors, shape->n1, shape->k),
                            mxs_cview(factors + shape->n1 * shape->k, shape->n2, shape->k),

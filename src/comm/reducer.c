@@ -24,24 +24,41 @@ struct mxs_reducer {
   const mxs_comm *comm;
   mxs_reduction mode;
   int quantities;
-  int64_t start[MXS_REDUCER_QUANTITIES + 1];
-  int64_t scales[MXS_REDUCER_QUANTITIES];  /* exponents; NO_SCALE before the first pass */
-  int64_t largest[MXS_REDUCER_QUANTITIES]; /* of this rank in this pass */
-  double *leaf;
-  double *sum;
-  int64_t *words; /* reproducible: [hi | lo | bins | status | nonfinite] */
+  int64_t *start;   /* of each quantity in a leaf; start[quantities]: length of a leaf */
+  int64_t *scales;  /* exponents; NO_SCALE before the first pass */
+  int64_t *largest; /* of this rank in this pass */
+  int64_t *words; /* reproducible: [hi | lo | bins | status | nonfinite], fast: without lo, bins */
+  double *sum;    /* fast: partial sums; the result takes the place of hi */
   double seconds;
 };
 
-static int64_t words_length(const mxs_reducer *r) {
-  const int64_t sums = r->mode == MXS_REDUCTION_REPRODUCIBLE
-                           ? 2 * r->start[r->quantities] + (int64_t)r->quantities * BIN_WORDS
-                           : 0;
-  return sums + MXS_REDUCER_WORDS + 1;
+static int is_exact(const mxs_reducer *r) {
+  return r->mode == MXS_REDUCTION_REPRODUCIBLE;
 }
 
-static int64_t *status_words(mxs_reducer *r) {
-  return r->words + words_length(r) - MXS_REDUCER_WORDS - 1;
+static int64_t leaf_length(const mxs_reducer *r) {
+  return r->start[r->quantities];
+}
+
+static int64_t *bins_of(const mxs_reducer *r, int q) {
+  return r->words + 2 * leaf_length(r) + (int64_t)q * BIN_WORDS;
+}
+
+/* Words before those of the status. */
+static int64_t sums_length(const mxs_reducer *r) {
+  return is_exact(r) ? 2 * leaf_length(r) + (int64_t)r->quantities * BIN_WORDS : leaf_length(r);
+}
+
+static int64_t words_length(const mxs_reducer *r) {
+  return sums_length(r) + MXS_REDUCER_WORDS + r->quantities;
+}
+
+static int64_t *status_words(const mxs_reducer *r) {
+  return r->words + sums_length(r);
+}
+
+static int64_t *nonfinite_words(const mxs_reducer *r) {
+  return status_words(r) + MXS_REDUCER_WORDS;
 }
 
 mxs_status mxs_reducer_create(const mxs_comm *comm,
@@ -57,16 +74,15 @@ mxs_status mxs_reducer_create(const mxs_comm *comm,
   r->comm = comm;
   r->mode = mode;
   r->quantities = quantities;
+  MXS_TRY_GOTO(status, mxs_alloc(quantities + 1, sizeof *r->start, &r->start), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(quantities, sizeof *r->scales, &r->scales), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(quantities, sizeof *r->largest, &r->largest), cleanup);
   for (int q = 0; q < quantities; q++) {
     r->start[q + 1] = r->start[q] + lengths[q];
     r->scales[q] = NO_SCALE;
   }
-  MXS_TRY_GOTO(status, mxs_alloc(r->start[quantities], sizeof *r->leaf, &r->leaf), cleanup);
-  /* Status words follow the sums, so that fast mode sends them as doubles in the same message. */
-  MXS_TRY_GOTO(status,
-               mxs_alloc(r->start[quantities] + MXS_REDUCER_WORDS + 1, sizeof *r->sum, &r->sum),
-               cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(words_length(r), sizeof *r->words, &r->words), cleanup);
+  r->sum = (void *)r->words;
   *out = r;
 cleanup:
   if (status != MXS_OK)
@@ -77,8 +93,9 @@ cleanup:
 void mxs_reducer_destroy(mxs_reducer **reducer) {
   if (*reducer == NULL)
     return;
-  mxs_release(&(*reducer)->leaf);
-  mxs_release(&(*reducer)->sum);
+  mxs_release(&(*reducer)->start);
+  mxs_release(&(*reducer)->scales);
+  mxs_release(&(*reducer)->largest);
   mxs_release(&(*reducer)->words);
   mxs_release(reducer);
 }
@@ -89,15 +106,8 @@ int64_t *mxs_reducer_scales(mxs_reducer *reducer) {
 
 void mxs_reducer_begin(mxs_reducer *r) {
   memset(r->words, 0, (size_t)words_length(r) * sizeof *r->words);
-  if (r->mode == MXS_REDUCTION_FAST)
-    memset(r->sum, 0, (size_t)r->start[r->quantities] * sizeof *r->sum);
   for (int q = 0; q < r->quantities; q++)
     r->largest[q] = NO_SCALE;
-}
-
-double *mxs_reducer_leaf(mxs_reducer *r) {
-  memset(r->leaf, 0, (size_t)r->start[r->quantities] * sizeof *r->leaf);
-  return r->leaf;
 }
 
 /* Adding 1.5 2^52 rounds |t| < 2^51 to an integer, which then stands in the low bits. */
@@ -134,40 +144,31 @@ void mxs_reducer_guess(mxs_reducer *r, int quantity, double magnitude) {
   r->scales[quantity] = exponent < LEAST_EXPONENT ? LEAST_EXPONENT : exponent;
 }
 
-static void commit_quantity(mxs_reducer *r, int q, int64_t exponent) {
+static void commit_exactly(mxs_reducer *r, const double *leaf, int q, int64_t exponent) {
   const int64_t begin = r->start[q];
   const int64_t length = r->start[q + 1] - begin;
-  const int64_t total = r->start[r->quantities];
   r->largest[q] = exponent > r->largest[q] ? exponent : r->largest[q];
   int64_t bin = BINS - 1;
   if (r->scales[q] != NO_SCALE && exponent - r->scales[q] <= ROOM_BITS) {
     bin = exponent - r->scales[q] + SCALE_BIN;
     bin = bin < 0 ? 0 : bin;
-    quantise(r->leaf + begin, length, ldexp(1.0, (int)(ENTRY_BITS - r->scales[q])),
-             r->words + begin, r->words + total + begin);
+    quantise(leaf + begin, length, ldexp(1.0, (int)(ENTRY_BITS - r->scales[q])), r->words + begin,
+             r->words + leaf_length(r) + begin);
   }
-  int64_t *bins = r->words + 2 * total + (int64_t)q * BIN_WORDS;
-  bins[bin / BINS_PER_WORD] += INT64_C(1) << (BIN_BITS * (bin % BINS_PER_WORD));
+  bins_of(r, q)[bin / BINS_PER_WORD] += INT64_C(1) << (BIN_BITS * (bin % BINS_PER_WORD));
 }
 
-void mxs_reducer_commit(mxs_reducer *r) {
-  const int64_t total = r->start[r->quantities];
-  int64_t bits[MXS_REDUCER_QUANTITIES];
+void mxs_reducer_commit(mxs_reducer *r, const double *leaf) {
   for (int q = 0; q < r->quantities; q++) {
-    bits[q] = mxs_largest_bits(r->leaf + r->start[q], r->start[q + 1] - r->start[q]);
-    if (bits[q] >= MXS_INFINITE_BITS) {
-      status_words(r)[MXS_REDUCER_WORDS]++;
-      return;
-    }
+    const int64_t bits = mxs_largest_bits(leaf + r->start[q], r->start[q + 1] - r->start[q]);
+    if (bits >= MXS_INFINITE_BITS)
+      nonfinite_words(r)[q]++;
+    else if (bits != 0 && is_exact(r))
+      commit_exactly(r, leaf, q, exponent_of(bits));
+    else if (bits != 0)
+      for (int64_t i = r->start[q]; i < r->start[q + 1]; i++)
+        r->sum[i] += leaf[i];
   }
-  if (r->mode == MXS_REDUCTION_FAST) {
-    for (int64_t i = 0; i < total; i++)
-      r->sum[i] += r->leaf[i];
-    return;
-  }
-  for (int q = 0; q < r->quantities; q++)
-    if (bits[q] != 0)
-      commit_quantity(r, q, exponent_of(bits[q]));
 }
 
 void mxs_reducer_count(mxs_reducer *r, int word, int64_t value) {
@@ -176,78 +177,91 @@ void mxs_reducer_count(mxs_reducer *r, int word, int64_t value) {
 
 /* Highest bin of a quantity in which a block was counted, -1: all blocks were zero. */
 static int64_t top_bin(const mxs_reducer *r, int q) {
-  const int64_t *bins = r->words + 2 * r->start[r->quantities] + (int64_t)q * BIN_WORDS;
+  const int64_t *bins = bins_of(r, q);
   for (int64_t bin = BINS - 1; bin >= 0; bin--)
     if (((bins[bin / BINS_PER_WORD] >> (BIN_BITS * (bin % BINS_PER_WORD))) & 0xFFFF) != 0)
       return bin;
   return -1;
 }
 
+static int fits(const mxs_reducer *r, int q) {
+  const int64_t bin = top_bin(r, q);
+  return nonfinite_words(r)[q] > 0 || bin < 0 || (bin < BINS - 1 && bin >= SCALE_BIN - SHRINK_BITS);
+}
+
 /* Follow the largest exponents; 1 when the pass has to be done again. */
 static int update_scales(mxs_reducer *r) {
-  int redo = 0;
-  for (int q = 0; q < r->quantities; q++) {
-    const int64_t bin = top_bin(r, q);
-    redo = redo || bin == BINS - 1 || (bin >= 0 && bin < SCALE_BIN - SHRINK_BITS);
-  }
-  if (redo) {
-    MPI_Allreduce(r->largest, r->scales, r->quantities, MPI_INT64_T, MPI_MAX, r->comm->mpi);
+  int all_fit = 1;
+  for (int q = 0; q < r->quantities; q++)
+    all_fit = all_fit && fits(r, q);
+  if (!all_fit) { /* others keep theirs: no quantity's bits depend on another's */
+    MPI_Allreduce(MPI_IN_PLACE, r->largest, r->quantities, MPI_INT64_T, MPI_MAX, r->comm->mpi);
+    for (int q = 0; q < r->quantities; q++)
+      r->scales[q] = fits(r, q) ? r->scales[q] : r->largest[q];
     return 1;
   }
   for (int q = 0; q < r->quantities; q++)
-    if (top_bin(r, q) >= 0)
+    if (nonfinite_words(r)[q] == 0 && top_bin(r, q) >= 0)
       r->scales[q] += top_bin(r, q) - SCALE_BIN;
   return 0;
 }
 
-static void to_double(mxs_reducer *r, int q, int64_t scale) {
-  const int64_t total = r->start[r->quantities];
-  const double unit = scale == NO_SCALE ? 0.0 : ldexp(1.0, (int)(scale - ENTRY_BITS));
+static void to_double(mxs_reducer *r, int q) {
+  const int64_t total = leaf_length(r);
+  const double unit = r->scales[q] == NO_SCALE ? 0.0 : ldexp(1.0, (int)(r->scales[q] - ENTRY_BITS));
   const int64_t mask = (INT64_C(1) << LOW_BITS) - 1;
   for (int64_t i = r->start[q]; i < r->start[q + 1]; i++) {
     const int64_t low = r->words[total + i];
     const int64_t high = r->words[i] + (low >> LOW_BITS);
-    r->sum[i] = ((double)high + (double)(low & mask) * 0x1p-40) * unit;
+    const double sum = ((double)high + (double)(low & mask) * 0x1p-40) * unit;
+    memcpy(&r->sum[i], &sum, sizeof sum);
   }
 }
 
-static void allreduce(mxs_reducer *r, void *data, int64_t count, MPI_Datatype type, size_t size) {
+static void allreduce(mxs_reducer *r, MPI_Datatype type) {
   const int64_t piece = INT64_C(1) << 27;
+  const int64_t count = words_length(r);
   const double begin = MPI_Wtime();
   for (int64_t done = 0; done < count; done += piece) {
     const int64_t n = count - done < piece ? count - done : piece;
-    MPI_Allreduce(MPI_IN_PLACE, (char *)data + (size_t)done * size, (int)n, type, MPI_SUM,
-                  r->comm->mpi);
+    MPI_Allreduce(MPI_IN_PLACE, r->words + done, (int)n, type, MPI_SUM, r->comm->mpi);
   }
   r->seconds += MPI_Wtime() - begin;
 }
 
-void mxs_reducer_finish(mxs_reducer *r, mxs_reduced *out) {
-  const int64_t total = r->start[r->quantities];
-  int64_t *status = status_words(r);
-  *out = (mxs_reduced){.sum = r->sum};
-  if (r->mode == MXS_REDUCTION_FAST) {
-    for (int w = 0; w <= MXS_REDUCER_WORDS; w++)
-      r->sum[total + w] = (double)status[w];
-    allreduce(r, r->sum, total + MXS_REDUCER_WORDS + 1, MPI_DOUBLE, sizeof *r->sum);
-    for (int w = 0; w <= MXS_REDUCER_WORDS; w++)
-      status[w] = (int64_t)r->sum[total + w];
-  } else {
-    int64_t scales[MXS_REDUCER_QUANTITIES];
-    memcpy(scales, r->scales, sizeof scales);
-    allreduce(r, r->words, words_length(r), MPI_INT64_T, sizeof *r->words);
-    out->redo = status[MXS_REDUCER_WORDS] == 0 && update_scales(r);
-    for (int q = 0; q < r->quantities; q++)
-      to_double(r, q, scales[q]);
+/* The counters, in place, to and from doubles. */
+static void counters_to_double(mxs_reducer *r) {
+  for (int64_t i = sums_length(r); i < words_length(r); i++) {
+    const double value = (double)r->words[i];
+    memcpy(&r->words[i], &value, sizeof value);
   }
-  memcpy(out->words, status, sizeof out->words);
-  out->nonfinite = status[MXS_REDUCER_WORDS];
+}
+
+static void counters_from_double(mxs_reducer *r) {
+  for (int64_t i = sums_length(r); i < words_length(r); i++) {
+    double value = 0.0;
+    memcpy(&value, &r->words[i], sizeof value);
+    r->words[i] = (int64_t)value;
+  }
+}
+
+void mxs_reducer_finish(mxs_reducer *r, mxs_reduced *out) {
+  *out = (mxs_reduced){.sum = r->sum, .nonfinite = nonfinite_words(r)};
+  if (is_exact(r)) {
+    allreduce(r, MPI_INT64_T);
+    for (int q = 0; q < r->quantities; q++)
+      to_double(r, q);
+    out->redo = update_scales(r);
+  } else {
+    counters_to_double(r);
+    allreduce(r, MPI_DOUBLE);
+    counters_from_double(r);
+  }
+  memcpy(out->words, status_words(r), sizeof out->words);
 }
 
 int64_t mxs_reducer_bytes(const mxs_reducer *r) {
-  return r->mode == MXS_REDUCTION_REPRODUCIBLE
-             ? words_length(r) * (int64_t)sizeof *r->words
-             : (r->start[r->quantities] + MXS_REDUCER_WORDS + 1) * (int64_t)sizeof *r->sum;
+  return words_length(r) * (int64_t)sizeof *r->words;
 }
 
 double mxs_reducer_seconds(const mxs_reducer *r) {

@@ -15,6 +15,9 @@
  *  exponent relative to the scale (64 counters of 14 bits in 16 words per quantity). Counters of
  *  status words ride along too.
  *
+ *  A quantity with a NaN or Inf in a block is counted and left out; the others go on: one of many
+ *  trajectories that blows up does no harm to the rest.
+ *
  *  In fast mode leaves are summed as doubles, and by MPI_Allreduce in its own order. */
 #ifndef MXS_COMM_REDUCER_H
 #define MXS_COMM_REDUCER_H
@@ -23,12 +26,12 @@
 
 #include "mxsense/solve.h"
 
-enum { MXS_REDUCER_QUANTITIES = 4, MXS_REDUCER_WORDS = 4 };
+enum { MXS_REDUCER_WORDS = 4 };
 
 typedef struct mxs_reducer mxs_reducer;
 
-/** Make a reducer for leaves of `quantities` <= MXS_REDUCER_QUANTITIES consecutive runs of
- *  lengths[q] doubles. Local. */
+/** Make a reducer for leaves of `quantities` consecutive runs of lengths[q] doubles. Memory: two
+ *  (reproducible) or one (fast) number per double of a leaf. Local. */
 MXS_CHECKED mxs_status mxs_reducer_create(const mxs_comm *comm,
                                           mxs_reduction mode,
                                           const int64_t *lengths,
@@ -48,22 +51,18 @@ void mxs_reducer_guess(mxs_reducer *reducer, int quantity, double magnitude);
 /** Start a pass: all sums and words zero. Local. */
 void mxs_reducer_begin(mxs_reducer *reducer);
 
-/** A zeroed leaf for the next block; valid until commit. Local. */
-double *mxs_reducer_leaf(mxs_reducer *reducer);
-
-/** Add the leaf. An entry that is NaN or Inf is counted and left out. Local. Cost: about 1 ns per
- *  entry. */
-void mxs_reducer_commit(mxs_reducer *reducer);
+/** Add a leaf. Local; one thread at a time. Cost: about 1 ns per entry. */
+void mxs_reducer_commit(mxs_reducer *reducer, const double *leaf);
 
 /** Add to a status word, 0 <= word < MXS_REDUCER_WORDS. Local. */
 void mxs_reducer_count(mxs_reducer *reducer, int word, int64_t value);
 
 /** Outcome of a pass, the same on all ranks. */
 typedef struct mxs_reduced {
-  const double *sum; /**< the leaf's layout; owned by the reducer, valid until begin */
+  double *sum; /**< the leaf's layout; owned by the reducer, the caller's to use until begin */
   int64_t words[MXS_REDUCER_WORDS]; /**< status words, summed over the ranks */
-  int64_t nonfinite;                /**< leaves with a NaN or Inf, over all ranks */
-  int redo;                         /**< the scale did not fit and was changed: do the pass again */
+  const int64_t *nonfinite; /**< of each quantity: leaves with a NaN or Inf, over all ranks */
+  int redo;                 /**< the scale did not fit and was changed: do the pass again */
 } mxs_reduced;
 
 /** Sum over the ranks: one allreduce (one more, of a few words, when `redo` is set). Collective. */

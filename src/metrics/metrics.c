@@ -281,7 +281,7 @@ mxs_status mxs_metrics_row(
   const mxs_problem *p = m->problem;
   const mxs_spectrum *spectrum = m->spectrum;
   const mxs_truth *truth = &p->truth;
-  const int64_t r = truth->rank > 0 ? truth->rank : spectrum->gap_rank;
+  const int64_t r = truth->rank > 0 ? truth->rank : at->gap_rank;
   const mxs_cmat data_left = mxs_cview(spectrum->left, p->n1, spectrum->count);
   const mxs_cmat data_right = mxs_cview(spectrum->right, p->n2, spectrum->count);
   decomposition d = {0};
@@ -304,9 +304,8 @@ mxs_status mxs_metrics_row(
                            mxs_cview(truth->right, p->n2, truth->rank), truth->rank, &after[1]),
                cleanup);
   MXS_TRY_GOTO(status, side_angles(m, &d, data_left, data_right, r, &after[3]), cleanup);
-  MXS_TRY_GOTO(status, side_angles(m, &d, data_left, data_right, spectrum->gap_rank, watched),
-               cleanup);
-  move_phase(&d, spectrum->gap_rank, fmax(watched[0], watched[1]), at->relative_residual, phase);
+  MXS_TRY_GOTO(status, side_angles(m, &d, data_left, data_right, at->gap_rank, watched), cleanup);
+  move_phase(&d, at->gap_rank, fmax(watched[0], watched[1]), at->relative_residual, phase);
   after[5] = phase->phase;
   after[6] = at->step;
   *rank_estimate = rank_estimate_of(&d);

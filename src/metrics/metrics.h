@@ -36,6 +36,7 @@ enum { MXS_PHASE_NUMBERS = 3 };
 /** What the solver knows of an iterate. */
 typedef struct mxs_iterate {
   int64_t iteration;
+  int64_t gap_rank; /**< of the back-projection, at most k */
   double seconds, loss, grad_norm, validation_loss, relative_residual, step;
   mxs_cmat U, V;
 } mxs_iterate;

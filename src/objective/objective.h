@@ -1,12 +1,14 @@
 /** @file
- *  The loss and its factor gradients over all measurements. Room `objective`.
+ *  The loss and its factor gradients over all measurements, at one or many points at once. Room
+ *  `objective`.
  *
- *      f = 1/(2m) sum_i R_i^2,  R_i = <A_i, U V^T> - y_i,  G = (1/m) sum_i R_i A_i,  gU = G V,  gV
- *      = G^T U
+ *      f(U, V) = 1/(2m) sum_i R_i^2,  R_i = <A_i, U V^T> - y_i,  G = (1/m) sum_i R_i A_i,
+ *      gU = G V,  gV = G^T U
  *
- *  One pass visits each measurement of this rank once, block by block, and ends with one allreduce:
- *  of (n1 + n2) k numbers, or of G itself where that is smaller, with the losses and the status
- *  words. */
+ *  One pass visits each measurement of this rank once for all points (replicas), block by block on
+ *  one or more threads, and ends with one allreduce: of (n1 + n2) k numbers a replica, or of G
+ *  itself where that is smaller, with the losses and the status words. Sums over blocks are exact
+ *  and everything else has a fixed order, so the bits depend neither on ranks nor on threads. */
 #ifndef MXS_OBJECTIVE_OBJECTIVE_H
 #define MXS_OBJECTIVE_OBJECTIVE_H
 
@@ -15,48 +17,65 @@
 
 typedef struct mxs_objective mxs_objective;
 
-/** Outcome of a pass, the same on all ranks. */
+/** A point (U, V): n1 x k, n2 x k. */
+typedef struct mxs_point {
+  mxs_cmat U, V;
+  int idle; /**< left out of the pass */
+} mxs_point;
+
+/** Outcome of a pass at one point, the same on all ranks. */
 typedef struct mxs_evaluation {
   double loss;
   double validation_loss; /**< NaN without held-out measurements */
   const double *gU, *gV;  /**< n1 x k, n2 x k; owned by the objective, valid until the next pass */
   int nonfinite; /**< a block's contribution was NaN or Inf: the numbers above are not to be used */
-  int64_t stop, checkpoint; /**< ranks that asked for it */
 } mxs_evaluation;
 
-/** Workspace for factors of problem->k columns. `problem` is borrowed. Collective. */
+/** What ranks ask for; it travels with a pass. In: 0 or 1 of this rank; out: ranks that asked. */
+typedef struct mxs_requests {
+  int64_t stop, checkpoint;
+} mxs_requests;
+
+/** Workspace for `replicas` points with factors of k[r] columns, on `threads` threads a rank.
+ *  `problem` is borrowed. Collective. */
 MXS_CHECKED mxs_status mxs_objective_create(mxs_problem *problem,
                                             mxs_reduction reduction,
+                                            const int64_t *k,
+                                            int64_t replicas,
+                                            int threads,
                                             mxs_objective **out);
 
 void mxs_objective_destroy(mxs_objective **objective);
 
-/** One pass at (U, V). `stop` and `checkpoint`: this rank asks for it (0 or 1). Collective: an
- *  operator that fails on one rank fails the call on all. Cost: 4 m n1 n2 / P flops where A is
- *  stored, and 4 n1 n2 k flops a block. */
+/** One pass at points[r], with its outcome in out[r]; that of idle points is left as it is.
+ *  Collective: an operator that fails on one rank fails the call on all. Cost: 4 m n1 n2 / P flops
+ *  a replica where A is stored, and 4 n1 n2 k flops a block. */
 MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
-                                          mxs_cmat U,
-                                          mxs_cmat V,
-                                          int stop,
-                                          int checkpoint,
+                                          const mxs_point *points,
+                                          mxs_requests *requests,
                                           mxs_evaluation *out);
 
-/** Back-projection S = (1/m) sum_i y_i A_i over the training measurements, n1 x n2, on all ranks.
- *  Collective. One pass. */
-MXS_CHECKED mxs_status mxs_objective_back_projection(mxs_objective *objective, double *S);
+/** Back-projection S = (1/m) sum_i y_i A_i over the training measurements, n1 x n2, on all ranks;
+ * `*S` is the caller's to use until the next pass. Collective. One pass. */
+MXS_CHECKED mxs_status mxs_objective_back_projection(mxs_objective *objective, double **S);
 
-/** This rank's share of the back-projection, not yet summed over ranks. Local. */
-MXS_CHECKED mxs_status mxs_objective_back_projection_local(mxs_objective *objective, double *S);
+/** This rank's share of the back-projection, not yet summed over ranks; the same room. Local. */
+MXS_CHECKED mxs_status mxs_objective_back_projection_local(mxs_objective *objective, double **S);
 
 enum { MXS_OBJECTIVE_SCALES = 4 };
 
-/** Scales of the exact reduction, MXS_OBJECTIVE_SCALES of them: state to save and restore. Local.
- */
-int64_t *mxs_objective_scales(mxs_objective *objective);
+/** Scales of the exact reduction of a replica, MXS_OBJECTIVE_SCALES of them: state to save and
+ *  restore. Local. */
+int64_t *mxs_objective_scales(mxs_objective *objective, int64_t replica);
+
+/** Threads in use: what was asked for, or 1 where the operator takes one at a time. Local. */
+int mxs_objective_threads(const mxs_objective *objective);
 
 /** Counters of this rank since creation. Local. */
 typedef struct mxs_objective_profile {
-  double compute_s, reduce_s;
+  double compute_s;  /**< on the blocks, making entries included */
+  double generate_s; /**< making entries, a thread's share */
+  double reduce_s;
   int64_t passes, reduce_bytes;
 } mxs_objective_profile;
 mxs_objective_profile mxs_objective_get_profile(const mxs_objective *objective);

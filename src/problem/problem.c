@@ -188,13 +188,14 @@ static mxs_status set_totals(const mxs_problem *p, const mxs_data *data, totals 
     *out = (totals){0};
     mxs_reducer_begin(reducer);
     for (int64_t j = 0; j < data->blocks.own_count && status == MXS_OK; j++) {
-      status = block_totals(p, data, j, mxs_reducer_leaf(reducer), out);
-      mxs_reducer_commit(reducer);
+      double leaf[2] = {0};
+      status = block_totals(p, data, j, leaf, out);
+      mxs_reducer_commit(reducer, leaf);
     }
     mxs_reducer_finish(reducer, &reduced);
   } while (reduced.redo);
   MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, status), cleanup);
-  if (reduced.nonfinite > 0) {
+  if (reduced.nonfinite[0] > 0 || reduced.nonfinite[1] > 0) {
     status =
         mxs_fail(MXS_ERR_DATA, "sums of squares of the measurements overflow: rescale A and y");
     goto cleanup;

@@ -58,7 +58,8 @@ static int on_poll(void *ctx, int64_t iteration) {
   return request;
 }
 
-static mxs_status on_row(void *ctx, const double *row) {
+static mxs_status on_row(void *ctx, int64_t replica, const double *row) {
+  (void)replica;
   mxsi_run *run = ctx;
   const mxs_status status = mxs_history_append(&run->history, row);
   run->history_failed = run->history_failed || status != MXS_OK;
@@ -70,7 +71,9 @@ static mxs_status on_row(void *ctx, const double *row) {
   return MXS_OK;
 }
 
-static void on_progress(void *ctx, int64_t iteration, double loss, double relative_residual) {
+static void on_progress(
+    void *ctx, int64_t iteration, int64_t running, double loss, double relative_residual) {
+  (void)running;
   mxsi_run *run = ctx;
   run->iterated = 1;
   mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);

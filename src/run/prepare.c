@@ -176,7 +176,7 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
   mxsi_report_load(run);
   MXS_TRY(load_problem(run));
   MXS_TRY(create_solver(run));
-  run->history.columns = mxs_solver_columns(run->solver, &run->history.names);
+  run->history.columns = mxs_solver_columns(run->solver, 0, &run->history.names);
   if (run->resumed != NULL)
     MXS_TRY(restore(run));
   if (run->resumed != NULL)

@@ -110,7 +110,7 @@ static void report_timings(mxsi_run *run, const mxs_result *result, const mxsi_t
   report_share(run, "reduce", timings->reduce, timings->wall);
   report_share(run, "metrics", timings->metrics, timings->wall);
   report_share(run, "checkpoint", timings->checkpoint, timings->wall);
-  bytes_text((double)result->reduce_bytes, bytes);
+  bytes_text((double)timings->reduce_bytes, bytes);
   mxsi_log_line(&run->log, MXSI_BOTH, "  %.6g passes over A, %s reduced per iteration",
                 result->passes_over_A, bytes);
   if (strncmp(run->settings.init, "file:", 5) != 0)

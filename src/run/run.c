@@ -83,13 +83,16 @@ static void undo_files(mxsi_run *run) {
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
-static mxsi_timings gather_timings(const mxsi_run *run, const mxs_result *result) {
+static mxsi_timings gather_timings(const mxsi_run *run) {
+  const mxs_profile profile =
+      run->solver != NULL ? mxs_solver_profile(run->solver) : (mxs_profile){0};
   mxsi_timings timings = {.load = mxs_comm_spread(run->comm, run->load_s),
-                          .compute = mxs_comm_spread(run->comm, result->compute_s),
-                          .reduce = mxs_comm_spread(run->comm, result->reduce_s),
-                          .metrics = mxs_comm_spread(run->comm, result->metrics_s),
-                          .checkpoint = mxs_comm_spread(run->comm, result->checkpoint_s),
-                          .wall = mxsi_clock() - run->began_at};
+                          .compute = mxs_comm_spread(run->comm, profile.compute_s),
+                          .reduce = mxs_comm_spread(run->comm, profile.reduce_s),
+                          .metrics = mxs_comm_spread(run->comm, profile.metrics_s),
+                          .checkpoint = mxs_comm_spread(run->comm, profile.checkpoint_s),
+                          .wall = mxsi_clock() - run->began_at,
+                          .reduce_bytes = profile.reduce_bytes};
   if (run->progress.first >= 0)
     timings.passes = run->progress.iteration - run->progress.first + 1;
   return timings;
@@ -119,7 +122,7 @@ static void end_badly(mxsi_run *run) {
                              .test_error = NAN,
                              .passes_over_A = NAN,
                              .seconds = NAN};
-  const mxsi_timings timings = gather_timings(run, &result);
+  const mxsi_timings timings = gather_timings(run);
   if (run->root && write_end(run, "error", &result, &timings) != MXS_OK)
     mxsi_log_warn(&run->log, "%s", mxs_last_error());
 }
@@ -139,7 +142,7 @@ static mxs_status finish(mxsi_run *run, const mxs_result *result, int *exit_code
     (void)mxs_fail(run->trouble, "%s", run->trouble_text);
   MXS_TRY(mxs_comm_agree(run->comm, run->trouble));
   mxs_status status = MXS_OK;
-  const mxsi_timings timings = gather_timings(run, result);
+  const mxsi_timings timings = gather_timings(run);
   run->ended = 1;
   if (run->root)
     status = write_end(run, mxs_reason_text(result->reason), result, &timings);
@@ -172,7 +175,7 @@ static mxs_status say_nothing_to_do(mxsi_run *run) {
 
 static double memory_bytes(const mxsi_run *run) {
   return (double)run->info.bytes_local +
-         mxs_solver_bytes(run->info.n1, run->info.n2, run->settings.k, 1);
+         mxs_solver_bytes(run->info.n1, run->info.n2, run->settings.k, 1, 1, 1);
 }
 
 static mxs_status solve(mxsi_run *run, int *exit_code) {

@@ -151,9 +151,10 @@ void mxsi_machine_find(const mxs_comm *comm, mxsi_machine *machine);
 
 typedef struct mxsi_timings {
   mxs_spread load, compute, reduce, metrics,
-      checkpoint; /**< seconds of this process, over the ranks */
-  double wall;    /**< seconds of this process on rank 0 */
-  int64_t passes; /**< of this process, one per iteration */
+      checkpoint;       /**< seconds of this process, over the ranks */
+  double wall;          /**< seconds of this process on rank 0 */
+  int64_t passes;       /**< of this process, one per iteration */
+  int64_t reduce_bytes; /**< of one iteration */
 } mxsi_timings;
 
 /** Replace DIR/summary.json. */

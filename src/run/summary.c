@@ -25,12 +25,12 @@ static json_t *timings_object(const mxs_result *result, const mxsi_timings *timi
                    spread(timings->metrics), "checkpoint", spread(timings->checkpoint));
 }
 
-static json_t *rates_object(const mxs_result *result, const mxsi_timings *timings) {
+static json_t *rates_object(const mxsi_timings *timings) {
   const double busy = timings->compute.max + timings->reduce.max + timings->metrics.max;
   const double each = timings->passes > 0 ? busy / (double)timings->passes : (double)NAN;
   return json_pack("{s:o, s:o, s:I}", "seconds_per_iteration", number(each),
                    "iterations_per_second", number(1 / each), "reduce_bytes_per_iteration",
-                   (json_int_t)result->reduce_bytes);
+                   (json_int_t)timings->reduce_bytes);
 }
 
 static json_t *machine_object(const mxsi_machine *machine) {
@@ -56,7 +56,7 @@ static json_t *summary_object(const char *reason,
                    "validation_loss", number(result->validation_loss), "test_error",
                    number(result->test_error), "rank_estimate", (json_int_t)result->rank_estimate,
                    "passes_over_A", number(result->passes_over_A), "certificate", "timings",
-                   timings_object(result, timings), "rates", rates_object(result, timings), "build",
+                   timings_object(result, timings), "rates", rates_object(timings), "build",
                    build_object(machine), "machine", machine_object(machine));
 }
 

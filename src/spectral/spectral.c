@@ -41,20 +41,16 @@ int64_t mxs_gap_rank(const double *s, int64_t count, int64_t most) {
   return rank;
 }
 
-static mxs_status replicated(mxs_problem *p,
-                             mxs_objective *objective,
-                             double *S,
-                             mxs_spectrum *spectrum) {
-  MXS_TRY(mxs_objective_back_projection(objective, S));
+static mxs_status replicated(mxs_problem *p, mxs_objective *objective, mxs_spectrum *spectrum) {
+  double *S = NULL;
+  MXS_TRY(mxs_objective_back_projection(objective, &S));
   return mxs_comm_agree(p->comm, mxs_la_leading(mxs_cview(S, p->n1, p->n2), spectrum->count,
                                                 spectrum->s, spectrum->left, spectrum->right));
 }
 
-static mxs_status distributed(mxs_problem *p,
-                              mxs_objective *objective,
-                              double *S,
-                              mxs_spectrum *spectrum) {
-  MXS_TRY(mxs_comm_agree(p->comm, mxs_objective_back_projection_local(objective, S)));
+static mxs_status distributed(mxs_problem *p, mxs_objective *objective, mxs_spectrum *spectrum) {
+  double *S = NULL;
+  MXS_TRY(mxs_comm_agree(p->comm, mxs_objective_back_projection_local(objective, &S)));
   return mxsi_distributed_svd(p->comm, S, p->n1, p->n2, spectrum->count, spectrum->s,
                               spectrum->left, spectrum->right);
 }
@@ -69,12 +65,6 @@ mxs_status mxs_spectrum_compute(mxs_problem *p,
     route = reduction == MXS_REDUCTION_FAST && order >= DISTRIBUTED_ORDER && p->comm->size > 1
                 ? MXS_SVD_SCALAPACK
                 : MXS_SVD_REPLICATED;
-  double *S = NULL;
-  mxs_status status = mxs_comm_agree(p->comm, mxs_alloc(p->n1 * p->n2, sizeof *S, &S));
-  if (status == MXS_OK)
-    status = route == MXS_SVD_SCALAPACK ? distributed(p, objective, S, spectrum)
-                                        : replicated(p, objective, S, spectrum);
-  mxs_release(&S);
-  spectrum->gap_rank = mxs_gap_rank(spectrum->s, spectrum->count, p->k);
-  return status;
+  return route == MXS_SVD_SCALAPACK ? distributed(p, objective, spectrum)
+                                    : replicated(p, objective, spectrum);
 }

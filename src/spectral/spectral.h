@@ -8,11 +8,10 @@
 
 /** Leading part of the SVD of S, the same on all ranks. */
 typedef struct mxs_spectrum {
-  int64_t count;    /**< triplets: min(k + 1, n1, n2) */
-  int64_t gap_rank; /**< i <= k with the largest s_i / s_{i+1}; 1 if there is only one value */
-  double *s;        /**< descending */
-  double *left;     /**< n1 x count */
-  double *right;    /**< n2 x count */
+  int64_t count; /**< triplets: min(k + 1, n1, n2) */
+  double *s;     /**< descending */
+  double *left;  /**< n1 x count */
+  double *right; /**< n2 x count */
 } mxs_spectrum;
 
 /** Room for the spectrum of a problem. Local. */

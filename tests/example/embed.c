@@ -83,7 +83,7 @@ int main(int argc, char **argv) {
     status = mxs_solver_run(solver, NULL, &result);
   if (status == MXS_OK) {
     mxs_cmat U, V;
-    mxs_solver_factors(solver, &U, &V);
+    mxs_solver_factors(solver, 0, &U, &V);
     worst = 0.0;
     for (int64_t p = 0; p < N1; p++)
       for (int64_t q = 0; q < N2; q++)

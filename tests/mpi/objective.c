@@ -121,16 +121,21 @@ typedef struct point {
   double U[N1 * MOST_COLUMNS], V[N2 * MOST_COLUMNS];
 } point;
 
+static mxs_evaluation evaluate(mxs_objective *o, const double *U, const double *V, int64_t k) {
+  const mxs_point at = {.U = mxs_cview(U, N1, k), .V = mxs_cview(V, N2, k)};
+  mxs_requests requests = {0};
+  mxs_evaluation out = {0};
+  assert_ok(mxs_objective_pass(o, &at, &requests, &out));
+  return out;
+}
+
 static double loss_at(mxs_objective *o, int64_t k, const point *at, const point *along, double t) {
   static point moved;
-  mxs_evaluation out = {0};
   for (int64_t i = 0; i < N1 * k; i++)
     moved.U[i] = at->U[i] + t * along->U[i];
   for (int64_t i = 0; i < N2 * k; i++)
     moved.V[i] = at->V[i] + t * along->V[i];
-  assert_ok(
-      mxs_objective_pass(o, mxs_cview(moved.U, N1, k), mxs_cview(moved.V, N2, k), 0, 0, &out));
-  return out.loss;
+  return evaluate(o, moved.U, moved.V, k).loss;
 }
 
 /* f along a line is a quartic: the five-point difference of step 1 is exact but for rounding. */
@@ -150,13 +155,11 @@ static void gradient_is_the_derivative(void **state) {
         const int64_t k = columns[j];
         mxs_problem *p = make(&cases[c], k, 0.2);
         mxs_objective *o = NULL;
-        mxs_evaluation out = {0};
-        assert_ok(mxs_objective_create(p, (mxs_reduction)reduction, &o));
+        assert_ok(mxs_objective_create(p, (mxs_reduction)reduction, &k, 1, 1, &o));
         const double f[4] = {loss_at(o, k, &at, &along, -2.0), loss_at(o, k, &at, &along, -1.0),
                              loss_at(o, k, &at, &along, 1.0), loss_at(o, k, &at, &along, 2.0)};
         const double difference = (f[0] - 8.0 * f[1] + 8.0 * f[2] - f[3]) / 12.0;
-        assert_ok(
-            mxs_objective_pass(o, mxs_cview(at.U, N1, k), mxs_cview(at.V, N2, k), 0, 0, &out));
+        const mxs_evaluation out = evaluate(o, at.U, at.V, k);
         double slope = 0.0;
         for (int64_t i = 0; i < N1 * k; i++)
           slope += out.gU[i] * along.U[i];
@@ -184,12 +187,12 @@ static void back_projection_is_the_gradient_at_zero(void **state) {
   for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
     mxs_problem *p = make(&cases[c], K, 0.1);
     mxs_objective *o = NULL;
-    mxs_evaluation out = {0};
-    double S[ENTRIES];
-    assert_ok(mxs_objective_create(p, MXS_REDUCTION_REPRODUCIBLE, &o));
-    assert_ok(mxs_objective_back_projection(o, S));
+    const int64_t k = K;
+    double *S = NULL;
+    assert_ok(mxs_objective_create(p, MXS_REDUCTION_REPRODUCIBLE, &k, 1, 1, &o));
+    assert_ok(mxs_objective_back_projection(o, &S));
     mxs_la_gemm(0, 0, -1.0, mxs_cview(S, N1, N2), mxs_cview(V, N2, K), 0.0, mxs_view(SV, N1, K));
-    assert_ok(mxs_objective_pass(o, mxs_cview(zero, N1, K), mxs_cview(V, N2, K), 0, 0, &out));
+    const mxs_evaluation out = evaluate(o, zero, V, K);
     const double size = mxs_la_frobenius(mxs_cview(SV, N1, K));
     for (int64_t i = 0; i < (int64_t)N1 * K; i++)
       assert_everywhere(fabs(out.gU[i] - SV[i]) <= 100.0 * DBL_EPSILON * size);

@@ -21,7 +21,8 @@ typedef struct recorder {
   int64_t stop_at;
 } recorder;
 
-static mxs_status record(void *ctx, const double *row) {
+static mxs_status record(void *ctx, int64_t replica, const double *row) {
+  (void)replica;
   recorder *r = ctx;
   if (r->out->count == MOST_ROWS)
     return mxs_fail(MXS_ERR_INTERNAL, "more rows than the test has room for");
@@ -60,7 +61,7 @@ static mxs_solve_options settings(void) {
 
 static void finish(mxs_solver *solver, outcome *out) {
   mxs_cmat U, V;
-  mxs_solver_factors(solver, &U, &V);
+  mxs_solver_factors(solver, 0, &U, &V);
   for (int64_t i = 0; i < N1; i++)
     memcpy(out->U + i * K, U.a + i * U.ld, K * sizeof(double));
   for (int64_t i = 0; i < N2; i++)
@@ -70,7 +71,7 @@ static void finish(mxs_solver *solver, outcome *out) {
 static void begin(mxs_solver *solver, outcome *out) {
   const char *const *names = NULL;
   memset(out, 0, sizeof *out);
-  out->columns = mxs_solver_columns(solver, &names);
+  out->columns = mxs_solver_columns(solver, 0, &names);
   assert_true(out->columns < MOST_COLUMNS);
   assert_string_equal(names[0], "iteration");
   assert_string_equal(names[1], "seconds");

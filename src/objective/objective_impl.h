@@ -1,0 +1,72 @@
+/** @file
+ *  What the files of the objective share. Room `objective`. */
+#ifndef MXS_OBJECTIVE_OBJECTIVE_IMPL_H
+#define MXS_OBJECTIVE_OBJECTIVE_IMPL_H
+
+#include "comm/reducer.h"
+#include "objective/objective.h"
+
+/** Quantities of a replica in a leaf: gradient of U and of V, or G in the place of the first with
+ *  the second empty; the losses. */
+enum { LEAF_GU, LEAF_GV, LEAF_LOSS, LEAF_VALIDATION, LEAF_QUANTITIES = MXS_OBJECTIVE_SCALES };
+
+/** Status words of the reduction. */
+enum { WORD_FAILED, WORD_STOP, WORD_CHECKPOINT };
+
+/** One replica. */
+typedef struct mxsi_replica {
+  int64_t k;
+  int full;                           /**< its leaf holds G itself */
+  int64_t start[LEAF_QUANTITIES + 1]; /**< of its quantities in a leaf */
+  double *X;                          /**< n1 n2, where the operator has `pass` */
+  double *gU, *gV;                    /**< where the leaf holds G */
+} mxsi_replica;
+
+/** What one thread works with. */
+typedef struct mxsi_worker {
+  double *leaf;
+  double *w;  /**< residuals of a block, one replica after another */
+  double *G;  /**< n1 n2 for each replica whose leaf does not hold it */
+  double **g; /**< gradients of a pass: places in G or in the leaf */
+  mxs_status status;
+  char text[512]; /**< of its first failure */
+} mxsi_worker;
+
+struct mxs_objective {
+  mxs_problem *problem;
+  mxs_reduction reduction;
+  int dense; /**< the operator has `pass`: X and G are formed */
+  int64_t replicas;
+  int threads;
+  int64_t rows; /**< of the largest block */
+  mxsi_replica *replica;
+  mxsi_worker *worker;
+  int64_t active_count;
+  int64_t *active;  /**< replicas that are in this pass */
+  const double **x; /**< and their X */
+  mxs_reducer *reducer;
+  double *S; /**< room for the back-projection where there is no X */
+  double compute_s;
+  double other_reduce_s; /**< of the back-projection */
+  int64_t passes;
+};
+
+/** Rows or columns of n1 x n2 that are multiplied at a time: panels, not threads, fix the bits. */
+enum { MXSI_PANEL = 128 };
+
+/** Run job 0 .. jobs - 1 on the objective's threads; jobs of one thread come in turn. The first
+ *  failure ends it and is returned. Local. */
+typedef mxs_status (*mxsi_job)(mxs_objective *o, int thread, int64_t job, void *ctx);
+MXS_CHECKED mxs_status mxsi_objective_run(mxs_objective *o, int64_t jobs, mxsi_job job, void *ctx);
+
+/** All blocks of this rank into the reducer. Local. */
+MXS_CHECKED mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points);
+
+/** Measurements of own block j: first measurement of the operator, their number, and their place in
+ *  y. Local. */
+typedef struct mxsi_range {
+  int64_t first, count, at;
+} mxsi_range;
+mxsi_range mxsi_block_range(const mxs_data *data, int64_t j);
+
+#endif

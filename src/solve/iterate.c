@@ -1,0 +1,298 @@
+#include "solve/solve_impl.h"
+
+#include "base/random.h"
+#include "la/la.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Loss beyond this multiple of the larger of its first value and f(0, 0) is divergence. */
+#define DIVERGED 1e6
+
+static void random_factor(
+    uint64_t seed, mxs_stream stream, double alpha, int64_t rows, int64_t k, double *factor) {
+  for (int64_t i = 0; i < rows; i++)
+    mxs_random_gaussian_row(seed, stream, i, k, factor + i * k);
+  for (int64_t i = 0; i < rows * k; i++)
+    factor[i] *= alpha;
+}
+
+static void start_trajectory(mxs_solver *s, int64_t r) {
+  const mxs_problem *p = s->problem;
+  mxsi_trajectory *t = &s->trajectory[r];
+  const double s1 = s->spectrum.s[0];
+  const double top = s1 / p->scale2;
+  const double automatic_alpha = top > 0.0 && isfinite(top) ? 1e-3 * sqrt(top) : 1e-3;
+  t->number.s1 = s1;
+  t->number.alpha = isnan(t->want.alpha) ? automatic_alpha : t->want.alpha;
+  t->number.step = !isnan(t->want.step) ? t->want.step : s1 > 0.0 ? 0.25 / s1 : 1.0;
+  t->number.loss_start = (double)NAN;
+  t->count.gap_rank = mxs_gap_rank(s->spectrum.s, s->spectrum.count, t->k);
+  if (s->start_U != NULL) {
+    memcpy(t->U, s->start_U, (size_t)(p->n1 * t->k) * sizeof *t->U);
+    memcpy(t->V, s->start_V, (size_t)(p->n2 * t->k) * sizeof *t->V);
+  } else {
+    random_factor(t->want.seed, MXS_STREAM_START_U, t->number.alpha, p->n1, t->k, t->U);
+    random_factor(t->want.seed, MXS_STREAM_START_V, t->number.alpha, p->n2, t->k, t->V);
+  }
+  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
+  t->count.passes = mxsi_solver_passes(s);
+  t->count.started = 1;
+}
+
+/* Spectrum, automatic settings and the starts: once in the life of a run. Collective. */
+static mxs_status start(mxs_solver *s) {
+  const mxs_solve_options *o = &s->options;
+  MXS_TRY(mxs_spectrum_compute(s->problem, s->objective, o->svd, o->reduction, &s->spectrum));
+  for (int64_t r = 0; r < s->replicas; r++)
+    start_trajectory(s, r);
+  return MXS_OK;
+}
+
+static mxs_status check_restored(const mxs_solver *s) {
+  for (int64_t r = 0; r < s->replicas; r++) {
+    const mxsi_trajectory *t = &s->trajectory[r];
+    if (t->count.started != 1 || t->count.iteration < 0 || t->count.gap_rank < 1 ||
+        t->count.gap_rank > s->spectrum.count || !(t->number.step > 0.0))
+      return mxs_fail(MXS_ERR_DATA,
+                      "the saved state does not make sense: it was not written by a solver");
+  }
+  return MXS_OK;
+}
+
+/* Every trajectory repeats the pass of its own iteration, those that had ended too: whether they
+ * still do is for the options of now to tell. */
+mxs_status mxs_solver_restored(mxs_solver *s) {
+  MXS_TRY(mxs_comm_agree(s->problem->comm, check_restored(s)));
+  int64_t passes = 0;
+  for (int64_t r = 0; r < s->replicas; r++) {
+    const mxsi_trajectory *t = &s->trajectory[r];
+    memcpy(mxs_objective_scales(s->objective, r), t->scales, sizeof t->scales);
+    passes = t->count.passes > passes ? t->count.passes : passes;
+  }
+  s->passes_before = mxs_objective_get_profile(s->objective).passes - passes;
+  return MXS_OK;
+}
+
+static double relative_residual(const mxs_problem *p, double loss) {
+  return p->y_norm2 > 0.0 ? sqrt(2.0 * (double)p->m_train * loss / p->y_norm2) : 0.0;
+}
+
+/* Squares of factors that left the range of doubles are as good as a NaN in the loss. */
+static int diverged(const mxs_problem *p, mxsi_trajectory *t, const mxs_evaluation *at) {
+  if (at->nonfinite || !isfinite(at->loss))
+    return 1;
+  for (int64_t i = 0; i < p->n1 * t->k; i++)
+    if (!isfinite(at->gU[i]))
+      return 1;
+  for (int64_t i = 0; i < p->n2 * t->k; i++)
+    if (!isfinite(at->gV[i]))
+      return 1;
+  if (isnan(t->number.loss_start))
+    t->number.loss_start = at->loss;
+  const double zero = p->y_norm2 / (2.0 * (double)p->m_train);
+  return at->loss > DIVERGED * fmax(t->number.loss_start, zero);
+}
+
+static mxs_reason end_reason(const mxs_solver *s, int64_t r, int64_t stop) {
+  const mxs_solve_options *o = &s->options;
+  if (o->tolerance > 0.0 && s->result[r].relative_residual <= o->tolerance)
+    return MXS_REASON_TOLERANCE;
+  if (s->trajectory[r].count.iteration >= o->max_iterations)
+    return MXS_REASON_TARGET;
+  return stop > 0 ? MXS_REASON_STOPPED : MXS_REASON_RUNNING;
+}
+
+/* What the pass says of a trajectory. */
+static void judge(mxs_solver *s, int64_t r, int64_t stop) {
+  mxsi_trajectory *t = &s->trajectory[r];
+  const mxs_evaluation *at = &s->at[r];
+  mxs_result *result = &s->result[r];
+  result->iterations = t->count.iteration;
+  result->loss = at->loss;
+  result->validation_loss = at->validation_loss;
+  result->relative_residual = relative_residual(s->problem, at->loss);
+  result->reason = diverged(s->problem, t, at) ? MXS_REASON_DIVERGED : end_reason(s, r, stop);
+  result->passes_over_A = (double)mxsi_solver_passes(s);
+  t->next_phase = t->phase;
+}
+
+static int is_regular(const mxs_solver *s, const mxsi_trajectory *t) {
+  return t->count.iteration % s->options.metrics_every == 0;
+}
+
+/* The trajectories of this pass whose row is due. */
+static int needs_row(const mxs_solver *s, int64_t r) {
+  const mxsi_trajectory *t = &s->trajectory[r];
+  return !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
+         (is_regular(s, t) || s->result[r].reason != MXS_REASON_RUNNING);
+}
+
+/* Rows and state are the same on all ranks, so their time is that of rank 0. Collective. */
+static void common_seconds(mxs_solver *s) {
+  double seconds = MPI_Wtime() - s->clock;
+  mxs_comm_bcast(s->problem->comm, &seconds, sizeof seconds, 0);
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (!s->points[r].idle)
+      s->trajectory[r].number.seconds = seconds;
+}
+
+/* A row of metrics; the phase after it waits until the checkpoint has been written. */
+static mxs_status report(mxs_solver *s, int64_t r, const mxs_hooks *hooks) {
+  const mxs_problem *p = s->problem;
+  mxsi_trajectory *t = &s->trajectory[r];
+  const mxs_evaluation *at = &s->at[r];
+  const double begin = MPI_Wtime();
+  const mxs_iterate iterate = {.iteration = t->count.iteration,
+                               .gap_rank = t->count.gap_rank,
+                               .seconds = t->number.seconds,
+                               .loss = at->loss,
+                               .validation_loss = at->validation_loss,
+                               .relative_residual = s->result[r].relative_residual,
+                               .grad_norm = hypot(mxs_la_frobenius(mxs_cview(at->gU, p->n1, t->k)),
+                                                  mxs_la_frobenius(mxs_cview(at->gV, p->n2, t->k))),
+                               .step = t->number.step,
+                               .U = s->points[r].U,
+                               .V = s->points[r].V};
+  mxs_status status =
+      mxs_metrics_row(t->metrics, &iterate, &t->next_phase, t->row, &s->result[r].rank_estimate);
+  s->metrics_s += MPI_Wtime() - begin;
+  if (status == MXS_OK && hooks->row != NULL)
+    status = hooks->row(hooks->ctx, r, t->row);
+  s->result[r].test_error = t->row[MXS_COLUMN_TEST_ERROR];
+  return status;
+}
+
+/* The rows that are due. Collective. */
+static mxs_status report_all(mxs_solver *s, const mxs_hooks *hooks, int checkpoint) {
+  mxs_status status = MXS_OK;
+  int any = checkpoint;
+  for (int64_t r = 0; r < s->replicas; r++)
+    any = any || needs_row(s, r);
+  if (!any)
+    return MXS_OK;
+  common_seconds(s);
+  for (int64_t r = 0; r < s->replicas && status == MXS_OK; r++)
+    if (needs_row(s, r))
+      status = report(s, r, hooks);
+  return mxs_comm_agree(s->problem->comm, status);
+}
+
+/* The step of a trajectory that goes on. */
+static void descend(mxs_solver *s, int64_t r) {
+  const mxs_problem *p = s->problem;
+  mxsi_trajectory *t = &s->trajectory[r];
+  const double step = t->number.step;
+  t->phase = t->next_phase;
+  t->count.passes = mxsi_solver_passes(s);
+  t->count.iteration++;
+  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
+  for (int64_t i = 0; i < p->n1 * t->k; i++)
+    t->U[i] -= step * s->at[r].gU[i];
+  for (int64_t i = 0; i < p->n2 * t->k; i++)
+    t->V[i] -= step * s->at[r].gV[i];
+}
+
+/* Points of the pass; returns the furthest iteration among them. */
+static int64_t choose_points(mxs_solver *s) {
+  int64_t furthest = 0;
+  for (int64_t r = 0; r < s->replicas; r++) {
+    const mxsi_trajectory *t = &s->trajectory[r];
+    mxs_solver_factors(s, r, &s->points[r].U, &s->points[r].V);
+    s->points[r].idle = s->result[r].reason != MXS_REASON_RUNNING;
+    if (!s->points[r].idle && t->count.iteration > furthest)
+      furthest = t->count.iteration;
+  }
+  return furthest;
+}
+
+static int64_t count_running(const mxs_solver *s) {
+  int64_t running = 0;
+  for (int64_t r = 0; r < s->replicas; r++)
+    running += s->result[r].reason == MXS_REASON_RUNNING;
+  return running;
+}
+
+mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count) {
+  int stopped = 0;
+  int target = 0;
+  int tolerance = 0;
+  for (int64_t r = 0; r < count; r++) {
+    const mxs_reason reason = results[r].reason;
+    stopped += reason == MXS_REASON_STOPPED;
+    target += reason == MXS_REASON_TARGET;
+    tolerance += reason == MXS_REASON_TOLERANCE;
+  }
+  return stopped > 0     ? MXS_REASON_STOPPED
+         : target > 0    ? MXS_REASON_TARGET
+         : tolerance > 0 ? MXS_REASON_TOLERANCE
+                         : MXS_REASON_DIVERGED;
+}
+
+/* Tell of the trajectory that is furthest from the data. */
+static void tell_progress(const mxs_solver *s, const mxs_hooks *hooks, int64_t iteration) {
+  const mxs_result *worst = NULL;
+  for (int64_t r = 0; r < s->replicas; r++) {
+    const mxs_result *result = &s->result[r];
+    if (!s->points[r].idle && result->reason != MXS_REASON_DIVERGED &&
+        (worst == NULL || result->relative_residual > worst->relative_residual))
+      worst = result;
+  }
+  if (worst != NULL && hooks->progress != NULL)
+    hooks->progress(hooks->ctx, iteration, count_running(s), worst->loss, worst->relative_residual);
+}
+
+/* One pass at the current factors, what follows from it, and a step for those that go on. */
+static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
+  const int64_t iteration = choose_points(s);
+  const int request = hooks->poll != NULL ? hooks->poll(hooks->ctx, iteration) : 0;
+  mxs_requests requests = {(request & MXS_REQUEST_STOP) != 0,
+                           (request & MXS_REQUEST_CHECKPOINT) != 0};
+  MXS_TRY(mxs_objective_pass(s->objective, s->points, &requests, s->at));
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (!s->points[r].idle)
+      judge(s, r, requests.stop);
+  const int ends = count_running(s) == 0;
+  const mxs_reason reason = ends ? mxs_reason_of_all(s->result, s->replicas) : MXS_REASON_RUNNING;
+  tell_progress(s, hooks, iteration);
+  MXS_TRY(report_all(s, hooks, requests.checkpoint > 0));
+  if (hooks->checkpoint != NULL && reason != MXS_REASON_DIVERGED &&
+      (ends || requests.checkpoint > 0)) {
+    const double begin = MPI_Wtime();
+    MXS_TRY(hooks->checkpoint(hooks->ctx, iteration, reason));
+    s->checkpoint_s += MPI_Wtime() - begin;
+  }
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (s->result[r].reason == MXS_REASON_RUNNING)
+      descend(s, r);
+  return MXS_OK;
+}
+
+static void collect(const mxs_solver *s, mxs_result *results) {
+  for (int64_t r = 0; r < s->replicas; r++) {
+    const mxsi_trajectory *t = &s->trajectory[r];
+    results[r] = s->result[r];
+    results[r].seconds = t->number.seconds;
+    results[r].step = t->number.step;
+    results[r].alpha = t->number.alpha;
+    results[r].scale2 = s->problem->scale2;
+    results[r].s1 = t->number.s1;
+  }
+}
+
+mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *results) {
+  const mxs_hooks none = {0};
+  double seconds = 0.0;
+  hooks = hooks != NULL ? hooks : &none;
+  for (int64_t r = 0; r < s->replicas; r++) {
+    s->result[r] = (mxs_result){
+        .loss = (double)NAN, .validation_loss = (double)NAN, .test_error = (double)NAN};
+    seconds = fmax(seconds, s->trajectory[r].number.seconds);
+  }
+  s->clock = MPI_Wtime() - seconds;
+  mxs_status status = s->trajectory[0].count.started == 0 ? start(s) : mxs_solver_restored(s);
+  while (status == MXS_OK && count_running(s) > 0)
+    status = iterate(s, hooks);
+  collect(s, results);
+  return status;
+}

@@ -1,0 +1,63 @@
+/** @file
+ *  What the files of the solver share. Room `solve`. */
+#ifndef MXS_SOLVE_SOLVE_IMPL_H
+#define MXS_SOLVE_SOLVE_IMPL_H
+
+#include "metrics/metrics.h"
+#include "objective/objective.h"
+#include "spectral/spectral.h"
+
+/** Integers and numbers of the state of a trajectory, as saved. */
+typedef struct mxsi_counters {
+  int64_t started, iteration, passes, gap_rank;
+} mxsi_counters;
+
+typedef struct mxsi_numbers {
+  double seconds, step, alpha, s1, loss_start;
+} mxsi_numbers;
+
+enum {
+  MXSI_COUNTERS = 4,
+  MXSI_NUMBERS = 5,
+  MXSI_ARRAYS = 6,
+  MXSI_SHARED_ARRAYS = 3,
+  MXSI_NAME = 48
+};
+
+/** One trajectory. */
+typedef struct mxsi_trajectory {
+  mxs_replica want;
+  int64_t k;
+  double *U, *V;
+  mxs_metrics *metrics;
+  double *row;
+  /* As they were before the pass of count.iteration: what a checkpoint holds. */
+  mxsi_counters count;
+  mxsi_numbers number;
+  mxs_phase phase;
+  mxs_phase next_phase; /**< after the pass */
+  int64_t scales[MXS_OBJECTIVE_SCALES];
+  char name[MXSI_ARRAYS][MXSI_NAME];
+} mxsi_trajectory;
+
+struct mxs_solver {
+  mxs_problem *problem;
+  mxs_solve_options options;
+  mxs_objective *objective;
+  mxs_spectrum spectrum;
+  int64_t replicas;
+  mxsi_trajectory *trajectory;
+  mxs_point *points;
+  mxs_evaluation *at;
+  mxs_result *result;        /**< reason: why a trajectory does not run any more */
+  double *start_U, *start_V; /**< given start factors, or NULL */
+  mxs_array *arrays;
+  double clock;          /**< MPI_Wtime() at which the solve time would be 0 */
+  int64_t passes_before; /**< passes that the objective had made at a count of 0 */
+  double metrics_s, checkpoint_s;
+};
+
+/** Passes over A since the first start. Local. */
+int64_t mxsi_solver_passes(const mxs_solver *solver);
+
+#endif
