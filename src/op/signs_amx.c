@@ -13,8 +13,9 @@
 #include <string.h>
 
 enum {
-  SIDE = 16,                  /* rows of a tile register */
-  LINE = 64,                  /* bytes of its row */
+  SIDE = 16, /* rows of a tile register */
+  LINE = 64, /* bytes of its row */
+  AREA = SIDE * LINE,
   SLOT = SIDE / MXS_PAIR,     /* columns for the digits of a matrix */
   FLUSH = 512,                /* tiles before a sum could overflow: 2^9 64 255 128 < 2^31 */
   GROUPS = MXS_STRIP / SIDE,  /* of rows */
@@ -82,13 +83,13 @@ AMX static void end(void) {
 
 static void prepare(const int64_t *const *x, int64_t tiles, void *prepared) {
   int8_t digits[MXS_DIGITS][MXS_TILE];
-  memset(prepared, 0, (size_t)(tiles * SIDE * LINE));
+  memset(prepared, 0, (size_t)(tiles * AREA));
   for (int64_t t = 0; t < tiles; t++) {
-    int8_t *to = (int8_t *)prepared + t * SIDE * LINE;
-    for (int p = 0; p < MXS_PAIR; p++) {
+    int8_t *to = (int8_t *)prepared + t * AREA;
+    for (int64_t p = 0; p < MXS_PAIR; p++) {
       mxsi_digits(x[p] + t * MXS_TILE, MXS_TILE, MXS_TILE, digits[0]);
-      for (int l = 0; l < MXS_DIGITS; l++)
-        for (int j = 0; j < MXS_TILE; j++)
+      for (int64_t l = 0; l < MXS_DIGITS; l++)
+        for (int64_t j = 0; j < MXS_TILE; j++)
           to[j / MXS_QUAD * LINE + (SLOT * p + l) * MXS_QUAD + j % MXS_QUAD] = digits[l][j];
     }
   }
@@ -106,34 +107,34 @@ AMX static void forward_tiles(const uint8_t *b,
   tile_zero(3);
   for (int64_t t = 0; t < tiles; t++) {
     const uint8_t *rows = b + t * MXS_LEVELS_TILE;
-    tile_load(4, digits + t * SIDE * LINE);
+    tile_load(4, digits + t * AREA);
     tile_load(5, rows);
     tile_add_us(0, 5, 4);
-    tile_load(6, rows + SIDE * LINE);
+    tile_load(6, rows + AREA);
     tile_add_us(1, 6, 4);
-    tile_load(5, rows + 2 * SIDE * LINE);
+    tile_load(5, rows + AREA + AREA);
     tile_add_us(2, 5, 4);
-    tile_load(6, rows + 3 * SIDE * LINE);
+    tile_load(6, rows + AREA + AREA + AREA);
     tile_add_us(3, 6, 4);
   }
   tile_store(0, sums[0]);
   tile_store(1, sums[SIDE]);
-  tile_store(2, sums[2 * SIDE]);
-  tile_store(3, sums[3 * SIDE]);
+  tile_store(2, sums[SIDE + SIDE]);
+  tile_store(3, sums[SIDE + SIDE + SIDE]);
   publish();
 }
 
 static void forward(const mxs_tiles *tiles, const void *prepared, mxs_wide *sums) {
   _Alignas(64) int32_t near[MXS_STRIP][SIDE];
   const uint8_t *b = tiles->entries;
-  const int8_t *digits = (const int8_t *)prepared + tiles->first * SIDE * LINE;
+  const int8_t *digits = (const int8_t *)prepared + tiles->first * AREA;
   begin();
   for (int64_t t = 0; t < tiles->count; t += FLUSH) {
-    forward_tiles(b + t * MXS_LEVELS_TILE, digits + t * SIDE * LINE,
+    forward_tiles(b + t * MXS_LEVELS_TILE, digits + t * AREA,
                   tiles->count - t < FLUSH ? tiles->count - t : FLUSH, near);
-    for (int i = 0; i < MXS_STRIP; i++)
-      for (int p = 0; p < MXS_PAIR; p++)
-        for (int l = 0; l < MXS_DIGITS; l++)
+    for (int64_t i = 0; i < MXS_STRIP; i++)
+      for (int64_t p = 0; p < MXS_PAIR; p++)
+        for (int64_t l = 0; l < MXS_DIGITS; l++)
           sums[p * MXS_STRIP + i] += near[i][SLOT * p + l] * ((mxs_wide)1 << (8 * l));
   }
   end();
@@ -141,10 +142,10 @@ static void forward(const mxs_tiles *tiles, const void *prepared, mxs_wide *sums
 
 /* Bytes of four rows of a tile next to each other, as four operands of 16 columns. */
 AMX static void interleave_tile(const uint8_t *b, uint8_t out[GROUPS][STEPS][LINE]) {
-  for (int q = 0; q < STEPS; q++)
+  for (int64_t q = 0; q < STEPS; q++)
     for (int v = 0; v < GROUPS; v += 2) {
       __m512i level[2];
-      mxs_interleave(b + (ptrdiff_t)q * MXS_QUAD * MXS_TILE, v, level);
+      mxs_interleave(b + q * MXS_QUAD * MXS_TILE, v, level);
       _mm512_store_si512(out[v][q], level[0]);
       _mm512_store_si512(out[v + 1][q], level[1]);
     }
@@ -177,7 +178,7 @@ AMX static void adjoint(const mxs_tiles *tiles, const mxs_gradient *to, int64_t 
   _Alignas(64) int8_t digits[SIDE][MXS_STRIP] = {{0}};
   _Alignas(64) uint8_t level[GROUPS][STEPS][LINE];
   _Alignas(64) int32_t sums[GROUPS][MXS_PAIR * SLOT][SIDE];
-  for (int p = 0; p < MXS_PAIR; p++)
+  for (int64_t p = 0; p < MXS_PAIR; p++)
     mxsi_digits(to[p].r, MXS_STRIP, MXS_STRIP, digits[SLOT * p]);
   begin();
   publish();
@@ -185,11 +186,11 @@ AMX static void adjoint(const mxs_tiles *tiles, const mxs_gradient *to, int64_t 
   for (int64_t t = 0; t < tiles->count; t++) {
     interleave_tile((const uint8_t *)tiles->entries + t * MXS_LEVELS_TILE, level);
     adjoint_tile(level, sums);
-    for (int p = 0; p < MXS_PAIR; p++) {
+    for (int64_t p = 0; p < MXS_PAIR; p++) {
       _Alignas(64) int64_t G[MXS_TILE];
-      for (int v = 0; v < GROUPS; v++) {
+      for (int64_t v = 0; v < GROUPS; v++) {
         __m512i sum[MXS_DIGITS];
-        for (int l = 0; l < MXS_DIGITS; l++)
+        for (int64_t l = 0; l < MXS_DIGITS; l++)
           sum[l] = _mm512_load_si512(sums[v][SLOT * p + l]);
         mxs_put_columns(sum, v, G);
       }
@@ -206,7 +207,7 @@ static int available(void) {
 const mxs_signs_kernel mxsi_levels_amx = {.name = "AMX int8",
                                           .available = available,
                                           .together = MXS_PAIR,
-                                          .prepared_size = SIDE * LINE,
+                                          .prepared_size = AREA,
                                           .arranged_size = MXS_LEVELS_TILE,
                                           .prepare = prepare,
                                           .arrange = mxsi_levels_arrange,

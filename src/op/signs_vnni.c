@@ -49,21 +49,21 @@ VNNI INLINE void forward_rows(const uint8_t *b,
                               int64_t tiles,
                               int32_t sums[TWO][MXS_DIGITS][LANES]) {
   __m512i sum[TWO][MXS_DIGITS];
-  for (int i = 0; i < TWO; i++)
-    for (int l = 0; l < MXS_DIGITS; l++)
+  for (int64_t i = 0; i < TWO; i++)
+    for (int64_t l = 0; l < MXS_DIGITS; l++)
       sum[i][l] = _mm512_load_si512(sums[i][l]);
   for (int64_t t = 0; t < tiles; t++) {
     __m512i level[TWO];
-    for (int i = 0; i < TWO; i++)
+    for (int64_t i = 0; i < TWO; i++)
       level[i] = _mm512_load_si512(b + t * MXS_LEVELS_TILE + i * MXS_TILE);
-    for (int l = 0; l < MXS_DIGITS; l++) {
+    for (int64_t l = 0; l < MXS_DIGITS; l++) {
       const __m512i digit = _mm512_load_si512(digits + (t * MXS_DIGITS + l) * MXS_TILE);
-      for (int i = 0; i < TWO; i++)
+      for (int64_t i = 0; i < TWO; i++)
         sum[i][l] = _mm512_dpbusd_epi32(sum[i][l], level[i], digit);
     }
   }
-  for (int i = 0; i < TWO; i++)
-    for (int l = 0; l < MXS_DIGITS; l++)
+  for (int64_t i = 0; i < TWO; i++)
+    for (int64_t l = 0; l < MXS_DIGITS; l++)
       _mm512_store_si512(sums[i][l], sum[i][l]);
 }
 
@@ -79,9 +79,9 @@ VNNI static void forward(const mxs_tiles *tiles, const void *prepared, mxs_wide 
         forward_rows(b + t * MXS_LEVELS_TILE + i * MXS_TILE, digits + t * MXS_DIGITS * MXS_TILE,
                      end - t < NEAR ? end - t : NEAR, &near[i]);
     for (int64_t i = 0; i < tiles->rows; i++)
-      for (int l = MXS_DIGITS - 1; l >= 0; l--) {
+      for (int64_t l = MXS_DIGITS - 1; l >= 0; l--) {
         int64_t sum = 0;
-        for (int k = 0; k < LANES; k++)
+        for (int64_t k = 0; k < LANES; k++)
           sum += near[i][l][k];
         sums[i] += sum * ((mxs_wide)1 << (8 * l));
       }
@@ -95,19 +95,19 @@ VNNI INLINE void adjoint_columns(const uint8_t *b,
                                  int32_t digits[MXS_STRIP / MXS_QUAD][MXS_DIGITS],
                                  int64_t *G) {
   __m512i sum[2][MXS_DIGITS];
-  for (int v = 0; v < 2; v++)
-    for (int l = 0; l < MXS_DIGITS; l++)
+  for (int64_t v = 0; v < 2; v++)
+    for (int64_t l = 0; l < MXS_DIGITS; l++)
       sum[v][l] = _mm512_setzero_si512();
   for (int64_t q = 0; q < rows / MXS_QUAD; q++) {
     __m512i level[2];
     mxs_interleave(b + q * MXS_QUAD * MXS_TILE, first, level);
-    for (int l = 0; l < MXS_DIGITS; l++) {
+    for (int64_t l = 0; l < MXS_DIGITS; l++) {
       const __m512i digit = _mm512_set1_epi32(digits[q][l]);
-      for (int v = 0; v < 2; v++)
+      for (int64_t v = 0; v < 2; v++)
         sum[v][l] = _mm512_dpbusd_epi32(sum[v][l], level[v], digit);
     }
   }
-  for (int v = 0; v < 2; v++)
+  for (int64_t v = 0; v < 2; v++)
     mxs_put_columns(sum[v], first + v, G);
 }
 
@@ -115,8 +115,8 @@ VNNI static void adjoint(const mxs_tiles *tiles, const mxs_gradient *to, int64_t
   int8_t digit[MXS_DIGITS][MXS_STRIP];
   int32_t digits[MXS_STRIP / MXS_QUAD][MXS_DIGITS];
   mxsi_digits(to->r, MXS_STRIP, MXS_STRIP, digit[0]);
-  for (int q = 0; q < MXS_STRIP / MXS_QUAD; q++)
-    for (int l = 0; l < MXS_DIGITS; l++)
+  for (int64_t q = 0; q < MXS_STRIP / MXS_QUAD; q++)
+    for (int64_t l = 0; l < MXS_DIGITS; l++)
       memcpy(&digits[q][l], &digit[l][q * MXS_QUAD], sizeof digits[q][l]);
   for (int64_t t = 0; t < tiles->count; t++) {
     _Alignas(64) int64_t G[MXS_TILE];
@@ -136,7 +136,7 @@ static int available(void) {
 const mxs_signs_kernel mxsi_levels_vnni = {.name = "AVX-512 VNNI",
                                            .available = available,
                                            .together = 1,
-                                           .prepared_size = MXS_DIGITS * MXS_TILE,
+                                           .prepared_size = MXS_DIGITS * (int64_t)MXS_TILE,
                                            .arranged_size = MXS_LEVELS_TILE,
                                            .prepare = prepare,
                                            .arrange = mxsi_levels_arrange,

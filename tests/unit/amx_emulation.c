@@ -52,11 +52,11 @@ static int signed_byte(uint8_t byte) {
 /* sum_mn += sum_k sum_c a_m(4k+c) b_k(4n+c) of 32 bits, which wrap. */
 static void tile_add(int sum, int a, int b, int a_is_signed) {
   for (int m = 0; m < tiles_of_processor[sum].rows; m++)
-    for (int n = 0; n < tiles_of_processor[sum].bytes / 4; n++) {
+    for (int64_t n = 0; n < tiles_of_processor[sum].bytes / 4; n++) {
       uint32_t value = 0;
       memcpy(&value, &tiles_of_processor[sum].byte[m][4 * n], sizeof value);
-      for (int k = 0; k < tiles_of_processor[a].bytes / 4; k++)
-        for (int c = 0; c < 4; c++) {
+      for (int64_t k = 0; k < tiles_of_processor[a].bytes / 4; k++)
+        for (int64_t c = 0; c < 4; c++) {
           const uint8_t left = tiles_of_processor[a].byte[m][4 * k + c];
           const uint8_t right = tiles_of_processor[b].byte[k][4 * n + c];
           value += (uint32_t)(a_is_signed ? signed_byte(left) * right : left * signed_byte(right));
@@ -77,7 +77,7 @@ static int permitted(void) {
   return 1;
 }
 
-#include "op/signs_amx.c"
+#include "op/signs_amx.c" // NOLINT(bugprone-suspicious-include)
 
 #include "base/random.h"
 #include "op/signs.h"
