@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) void mxs_philox_rounds(uint32_t *c,
 
 /** Write counter `counter` of a row of a stream (random.h) at place i of a batch of n. */
 static inline __attribute__((always_inline)) void mxs_philox_counter(
-    uint32_t *c, int n, int i, uint32_t stream, int64_t row, uint64_t counter) {
+    uint32_t *c, int64_t n, int64_t i, uint32_t stream, int64_t row, uint64_t counter) {
   c[i] = (uint32_t)counter;
   c[n + i] = ((uint32_t)(counter >> 32) & 0xFFFFU) | (stream << 16);
   c[2 * n + i] = (uint32_t)(uint64_t)row;

@@ -42,14 +42,14 @@ INLINE void seed_lanes(uint64_t seed,
                        int64_t chunk,
                        lanes s[TEAM][STATE]) {
   uint32_t c[4 * BATCH];
-  for (int p = 0; p < TEAM; p++)
-    for (int h = 0; h < 2; h++)
-      for (int l = 0; l < LANES; l++)
+  for (int64_t p = 0; p < TEAM; p++)
+    for (int64_t h = 0; h < 2; h++)
+      for (int64_t l = 0; l < LANES; l++)
         mxs_philox_counter(c, BATCH, p * COUNTERS + h * LANES + l, stream, row[p],
                            (uint64_t)(COUNTERS * chunk + 2 * l + h));
   mxs_philox_rounds(c, BATCH, (uint32_t)seed, (uint32_t)(seed >> 32));
-  for (int p = 0; p < TEAM; p++)
-    for (int q = 0; q < STATE; q++) {
+  for (int64_t p = 0; p < TEAM; p++)
+    for (int64_t q = 0; q < STATE; q++) {
       const uint32_t *low = &c[2 * (q % 2) * BATCH + p * COUNTERS + q / 2 * LANES];
       for (int l = 0; l < LANES; l++)
         s[p][q][l] = low[l] | (uint64_t)low[BATCH + l] << 32;

@@ -15,8 +15,8 @@
 #endif
 
 enum {
-  KEEP_BYTES =
-      1 << 23 /* of arranged entries, in cache: what exceeds it is made for each direction */
+  KEEP_BYTES = 1 << 23, /* of arranged entries, for the cache; more is made for each direction */
+  WORDS = MXS_OCTET * MXS_STREAM_CHUNK
 };
 
 /* What a thread works with. */
@@ -126,9 +126,9 @@ mxs_status mxsi_signs_put(mxs_signs *signs, int64_t row, int64_t count, const do
     uint64_t *words = signs->rows + (row + i) * signs->words;
     memset(words, 0, (size_t)signs->words * sizeof *words);
     for (int64_t j = 0; j < signs->entries; j++) {
+      const long long index = i * signs->entries + j;
       if (value[j] != 1.0 && value[j] != -1.0)
-        return mxs_fail(MXS_ERR_DATA, "entry %lld is %.17g, and not 1 or -1",
-                        (long long)(i * signs->entries + j), value[j]);
+        return mxs_fail(MXS_ERR_DATA, "entry %lld is %.17g, and not 1 or -1", index, value[j]);
       words[j / MXS_TILE] |= (uint64_t)(value[j] < 0.0) << (j % MXS_TILE);
     }
   }
@@ -221,7 +221,7 @@ static mxs_status allocate(mxs_signs *s) {
   MXS_TRY(mxs_alloc(s->threads, sizeof *s->workers, &s->workers));
   for (int64_t t = 0; t < s->threads; t++) {
     worker *w = &s->workers[t];
-    MXS_TRY(mxs_alloc(MXS_OCTET * MXS_STREAM_CHUNK, sizeof *w->words, &w->words));
+    MXS_TRY(mxs_alloc(WORDS, sizeof *w->words, &w->words));
     MXS_TRY(mxs_alloc(padded_chunk(s), (size_t)kernel->arranged_size, &w->arranged));
     MXS_TRY(mxs_alloc(s->replicas * MXS_STRIP, sizeof *w->sums, &w->sums));
     MXS_TRY(mxs_alloc(s->replicas * MXS_STRIP, sizeof *w->r, &w->r));
@@ -414,10 +414,10 @@ static void signs_info(const void *self, mxs_op_info *info) {
         (mxs_blocks_own_rows(s->stored) + MXS_OCTET) * s->words * 8 + s->stored->count * 8;
   if (s->replicas > 0)
     info->bytes += (s->replicas / kernel->together * kernel->prepared_size +
-                    kernel->together * MXS_TILE * (int64_t)sizeof(int64_t)) *
+                    kernel->together * (int64_t)sizeof(int64_t) * MXS_TILE) *
                    s->tiles;
   for (int64_t t = 0; t < s->threads; t++) {
-    info->bytes += padded_chunk(s) * kernel->arranged_size + MXS_OCTET * MXS_STREAM_CHUNK * 8;
+    info->bytes += padded_chunk(s) * kernel->arranged_size + WORDS * INT64_C(8);
     info->generate_s += s->workers[t].generate_s;
   }
 }

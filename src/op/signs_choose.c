@@ -14,7 +14,7 @@ enum {
 static const mxs_signs_kernel *const kernels[2][KERNELS] = {
 #if MXS_SIGNS_X86
     {&mxsi_signs_gfni, &mxsi_signs_avx512, &mxsi_signs_portable},
-    {&mxsi_levels_vnni, &mxsi_levels_portable}
+    {&mxsi_levels_amx, &mxsi_levels_vnni, &mxsi_levels_portable}
 #else
     {&mxsi_signs_portable}, {&mxsi_levels_portable}
 #endif
@@ -38,10 +38,10 @@ static void fill(trial *t) {
   mxs_stream_rows(0, MXS_STREAM_NOISE, 0, MXS_STRIP, 0, WORDS, t->words[0], WORDS);
   mxs_stream_rows(1, MXS_STREAM_NOISE, 0, MXS_PAIR, 0, COLUMNS, (uint64_t *)t->x[0], COLUMNS);
   mxs_stream_rows(2, MXS_STREAM_NOISE, 0, MXS_PAIR, 0, MXS_STRIP, (uint64_t *)t->r[0], MXS_STRIP);
-  for (int p = 0; p < MXS_PAIR; p++) {
-    for (int j = 0; j < COLUMNS; j++)
+  for (int64_t p = 0; p < MXS_PAIR; p++) {
+    for (int64_t j = 0; j < COLUMNS; j++)
       t->x[p][j] /= INT64_C(1) << (63 - MXS_X_BITS + j % 40);
-    for (int i = 0; i < MXS_STRIP; i++)
+    for (int64_t i = 0; i < MXS_STRIP; i++)
       t->r[p][i] /= INT64_C(1) << (63 - MXS_R_BITS_OF_LEVELS + i % 40);
   }
 }
@@ -50,13 +50,13 @@ static void run(const mxs_signs_kernel *kernel, trial *t) {
   const mxs_tiles tiles = {.entries = t->arranged, .count = TRIAL, .rows = MXS_STRIP};
   for (int64_t row = 0; row < MXS_STRIP; row += MXS_OCTET)
     kernel->arrange(t->words[row], WORDS, row, &tiles);
-  for (int p = 0; p < MXS_PAIR; p += kernel->together) {
+  for (int64_t p = 0; p < MXS_PAIR; p += kernel->together) {
     const int64_t *x[MXS_PAIR] = {t->x[p], t->x[MXS_PAIR - 1]};
     mxs_gradient to[MXS_PAIR];
-    for (int q = 0; q < kernel->together; q++)
+    for (int64_t q = 0; q < kernel->together; q++)
       to[q] = (mxs_gradient){.r = t->r[p + q], .factor = 1, .unit = 1.0, .g = t->g[p + q]};
     kernel->prepare(x, TRIAL, t->prepared);
-    kernel->forward(&tiles, t->prepared, t->sums + (ptrdiff_t)p * MXS_STRIP);
+    kernel->forward(&tiles, t->prepared, t->sums + p * MXS_STRIP);
     kernel->adjoint(&tiles, to, COLUMNS);
   }
 }
@@ -69,8 +69,10 @@ int mxsi_signs_agrees(int levels, const mxs_signs_kernel *kernel) {
     fill(t[1]);
     run(levels ? &mxsi_levels_portable : &mxsi_signs_portable, t[0]);
     run(kernel, t[1]);
-    same = memcmp(t[0]->sums, t[1]->sums, sizeof t[0]->sums) == 0 &&
-           memcmp(t[0]->g, t[1]->g, sizeof t[0]->g) == 0;
+    same = memcmp(t[0]->sums, t[1]->sums, sizeof t[0]->sums) == 0;
+    for (int64_t j = 0; j < COLUMNS; j++)
+      for (int64_t p = 0; p < MXS_PAIR; p++)
+        same = same && t[0]->g[p][j] == t[1]->g[p][j];
   }
   mxs_release(&t[0]);
   mxs_release(&t[1]);

@@ -49,7 +49,7 @@ MXS_SIMD
 static void prepare(const int64_t *const *x, int64_t tiles, void *prepared) {
   double *to = prepared;
   for (int64_t t = 0; t < tiles; t++)
-    for (int j = 0; j < MXS_TILE; j++) {
+    for (int64_t j = 0; j < MXS_TILE; j++) {
       to[(2 * t) * MXS_TILE + j] = (double)low_half(x[0][t * MXS_TILE + j]);
       to[(2 * t + 1) * MXS_TILE + j] = (double)high_half(x[0][t * MXS_TILE + j]);
     }
@@ -94,18 +94,18 @@ INLINE int64_t whole(mxs_lanes v) {
 INLINE void forward_rows(
     const uint8_t *b, const double *x, int64_t start, int64_t end, mxs_wide *sums) {
   mxs_lanes low[QUAD], high[QUAD];
-  for (int i = 0; i < QUAD; i++)
+  for (int64_t i = 0; i < QUAD; i++)
     low[i] = high[i] = (mxs_lanes){0};
   for (int64_t t = start; t < end; t++) {
     const double *xt = x + t * HALVES * MXS_TILE;
-    for (int j = 0; j < MXS_TILE; j += MXS_LANES)
-      for (int i = 0; i < QUAD; i++) {
+    for (int64_t j = 0; j < MXS_TILE; j += MXS_LANES)
+      for (int64_t i = 0; i < QUAD; i++) {
         const mxs_lanes level = widen(b + t * MXS_LEVELS_TILE + i * MXS_TILE + j);
         low[i] += level * load(xt + j);
         high[i] += level * load(xt + MXS_TILE + j);
       }
   }
-  for (int i = 0; i < QUAD; i++)
+  for (int64_t i = 0; i < QUAD; i++)
     sums[i] += whole(high[i]) * ((mxs_wide)1 << HALF) + whole(low[i]);
 }
 
@@ -123,15 +123,15 @@ static void forward(const mxs_tiles *tiles, const void *prepared, mxs_wide *sums
 INLINE void adjoint_columns(const uint8_t *b, int64_t rows, double r[][HALVES], int64_t *G) {
   enum { VECTORS = SIXTEEN / MXS_LANES };
   mxs_lanes low[VECTORS], high[VECTORS];
-  for (int v = 0; v < VECTORS; v++)
+  for (int64_t v = 0; v < VECTORS; v++)
     low[v] = high[v] = (mxs_lanes){0};
   for (int64_t i = 0; i < rows; i++)
-    for (int v = 0; v < VECTORS; v++) {
-      const mxs_lanes level = widen(b + i * MXS_TILE + (ptrdiff_t)v * MXS_LANES);
+    for (int64_t v = 0; v < VECTORS; v++) {
+      const mxs_lanes level = widen(b + i * MXS_TILE + v * MXS_LANES);
       low[v] += level * r[i][0];
       high[v] += level * r[i][1];
     }
-  for (int v = 0; v < VECTORS; v++)
+  for (int64_t v = 0; v < VECTORS; v++)
     for (int l = 0; l < MXS_LANES; l++)
       G[v * MXS_LANES + l] = (int64_t)high[v][l] * (INT64_C(1) << HALF) + (int64_t)low[v][l];
 }
@@ -139,14 +139,14 @@ INLINE void adjoint_columns(const uint8_t *b, int64_t rows, double r[][HALVES], 
 MXS_SIMD
 static void adjoint(const mxs_tiles *tiles, const mxs_gradient *to, int64_t entries) {
   double r[MXS_STRIP][HALVES];
-  for (int i = 0; i < MXS_STRIP; i++) {
+  for (int64_t i = 0; i < MXS_STRIP; i++) {
     r[i][0] = (double)low_half(to->r[i]);
     r[i][1] = (double)high_half(to->r[i]);
   }
   for (int64_t t = 0; t < tiles->count; t++) {
     int64_t G[MXS_TILE];
     const uint8_t *b = (const uint8_t *)tiles->entries + t * MXS_LEVELS_TILE;
-    for (int j = 0; j < MXS_TILE; j += SIXTEEN)
+    for (int64_t j = 0; j < MXS_TILE; j += SIXTEEN)
       adjoint_columns(b + j, tiles->rows, r, G + j);
     mxs_signs_finish(G, tiles->first + t, entries, to);
   }
@@ -160,7 +160,7 @@ const mxs_signs_kernel mxsi_levels_portable = {.name = "doubles",
                                                .available = always,
                                                .together = 1,
                                                .prepared_size =
-                                                   HALVES * MXS_TILE * (int64_t)sizeof(double),
+                                                   HALVES * (int64_t)sizeof(double) * MXS_TILE,
                                                .arranged_size = MXS_LEVELS_TILE,
                                                .prepare = prepare,
                                                .arrange = arrange,

@@ -179,45 +179,47 @@ static void sums_are_exact(void **state) {
 
 /* The largest bits or bytes and the largest digits, all of one sign, over more tiles than any lane
  * can add up. */
+static void check_largest(int levels, const mxs_signs_kernel *kernel) {
+  enum { TILES = 8192 + 100, COLUMNS = TILES * MXS_TILE };
+  /* 63 and six times 127, or -128, as digits. */
+  const int64_t ones = ((INT64_C(1) << 48) - 1) / 255;
+  const int64_t largest[2] = {63 * (INT64_C(1) << 48) + 127 * ones,
+                              -63 * (INT64_C(1) << 48) - 128 * ones};
+  const int64_t words = levels ? COLUMNS / 8 : TILES + 8;
+  uint64_t *row = NULL;
+  int64_t *x = NULL;
+  char *prepared = NULL;
+  mxs_tiles tiles = {.count = TILES, .rows = MXS_OCTET};
+  assert_int_equal(mxs_alloc(words, sizeof *row, &row), MXS_OK);
+  assert_int_equal(mxs_alloc(COLUMNS, sizeof *x, &x), MXS_OK);
+  assert_int_equal(mxs_alloc(TILES, (size_t)kernel->prepared_size, &prepared), MXS_OK);
+  assert_int_equal(mxs_alloc(TILES + 7, (size_t)kernel->arranged_size, &tiles.entries), MXS_OK);
+  memset(row, levels ? 0x7F : 0xFF, (size_t)words * sizeof *row);
+  kernel->arrange(row, 0, 0, &tiles);
+  for (int which = 0; which < 2; which++) {
+    mxs_wide sums[MXS_PAIR * MXS_STRIP] = {0};
+    const int64_t *pair[MXS_PAIR] = {x, x};
+    for (int64_t j = 0; j < COLUMNS; j++)
+      x[j] = largest[which];
+    kernel->prepare(pair, TILES, prepared);
+    kernel->forward(&tiles, prepared, sums);
+    for (int64_t p = 0; p < kernel->together; p++)
+      for (int64_t i = 0; i < MXS_OCTET; i++)
+        assert_true(sums[p * MXS_STRIP + i] ==
+                    (mxs_wide)largest[which] * COLUMNS * (levels ? 255 : 1));
+  }
+  mxs_release(&row);
+  mxs_release(&x);
+  mxs_release(&prepared);
+  mxs_release(&tiles.entries);
+}
+
 static void largest_sums_fit(void **state) {
   (void)state;
-  enum { TILES = 8192 + 100, COLUMNS = TILES * MXS_TILE };
   for (int levels = 0; levels < KINDS; levels++)
-    for (int k = 0; mxsi_signs_kernel(levels, k) != NULL; k++) {
-      const mxs_signs_kernel *kernel = mxsi_signs_kernel(levels, k);
-      if (!kernel->available())
-        continue;
-      const int64_t words = levels ? COLUMNS / 8 : (TILES + 7) / 8 * 8;
-      uint64_t *ones = NULL;
-      int64_t *x = NULL;
-      char *prepared = NULL;
-      mxs_tiles tiles = {.count = TILES, .rows = MXS_OCTET};
-      assert_int_equal(mxs_alloc(words, sizeof *ones, &ones), MXS_OK);
-      assert_int_equal(mxs_alloc(COLUMNS, sizeof *x, &x), MXS_OK);
-      assert_int_equal(mxs_alloc(TILES, (size_t)kernel->prepared_size, &prepared), MXS_OK);
-      assert_int_equal(mxs_alloc(TILES + 7, (size_t)kernel->arranged_size, &tiles.entries), MXS_OK);
-      memset(ones, levels ? 0x7F : 0xFF, (size_t)words * sizeof *ones);
-      kernel->arrange(ones, 0, 0, &tiles);
-      for (int sign = -1; sign <= 1; sign += 2) {
-        mxs_wide sums[MXS_PAIR * MXS_STRIP] = {0};
-        /* 63 and six times 127, or 128, as digits. */
-        const int64_t largest =
-            sign > 0 ? 63 * (INT64_C(1) << 48) + 127 * (((INT64_C(1) << 48) - 1) / 255)
-                     : -63 * (INT64_C(1) << 48) - 128 * (((INT64_C(1) << 48) - 1) / 255);
-        for (int64_t j = 0; j < COLUMNS; j++)
-          x[j] = largest;
-        const int64_t *pair[MXS_PAIR] = {x, x};
-        kernel->prepare(pair, TILES, prepared);
-        kernel->forward(&tiles, prepared, sums);
-        for (int i = 0; i < kernel->together * MXS_STRIP; i++)
-          assert_true(i % MXS_STRIP >= MXS_OCTET ||
-                      sums[i] == (mxs_wide)largest * COLUMNS * (levels ? 255 : 1));
-      }
-      mxs_release(&ones);
-      mxs_release(&x);
-      mxs_release(&prepared);
-      mxs_release(&tiles.entries);
-    }
+    for (int k = 0; mxsi_signs_kernel(levels, k) != NULL; k++)
+      if (mxsi_signs_kernel(levels, k)->available())
+        check_largest(levels, mxsi_signs_kernel(levels, k));
 }
 
 /* A strip whose residuals are all the largest, with the sign of the first column's entries. */
@@ -240,38 +242,41 @@ static void largest_gradients_fit(void **state) {
 }
 
 /* One bad replica among three: its results only. */
+static void check_not_finite(int levels, double bad, int adjoint) {
+  enum { N = 100, COUNT = 3 };
+  mxs_signs *signs = make(N, levels);
+  arguments *all = a();
+  const double *x[] = {all->x[0], all->x[1], all->x[2]};
+  double *g[] = {all->g[0][0], all->g[0][1], all->g[0][2]};
+  if (adjoint)
+    all->w[0][1][COUNT - 1] = bad;
+  else
+    all->x[1][N - 1] = bad;
+  const mxs_pass pass = {.count = COUNT,
+                         .replicas = 3,
+                         .x = adjoint ? NULL : x,
+                         .w = all->w[0][0],
+                         .stride = ROWS,
+                         .g = g};
+  run(signs, &pass);
+  for (int r = 0; r < 3; r++) {
+    int64_t finite = 0;
+    for (int i = 0; i < COUNT && !adjoint; i++)
+      assert_true(isnan(all->w[0][r][i]) == (r == 1));
+    for (int64_t j = 0; j < N; j++)
+      finite += isfinite(g[r][j]);
+    assert_true((finite == N) == (r != 1));
+  }
+  mxsi_signs_destroy(&signs);
+}
+
 static void not_finite_is_told(void **state) {
   (void)state;
-  enum { N = 100, COUNT = 3 };
   static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
   for (int levels = 0; levels < KINDS; levels++)
     for (int b = 0; b < 3; b++)
-      for (int adjoint = 0; adjoint < 2; adjoint++) {
-        mxs_signs *signs = make(N, levels);
-        arguments *all = a();
-        const double *x[] = {all->x[0], all->x[1], all->x[2]};
-        double *g[] = {all->g[0][0], all->g[0][1], all->g[0][2]};
-        if (adjoint)
-          all->w[0][1][COUNT - 1] = bad[b];
-        else
-          all->x[1][N - 1] = bad[b];
-        const mxs_pass pass = {.count = COUNT,
-                               .replicas = 3,
-                               .x = adjoint ? NULL : x,
-                               .w = all->w[0][0],
-                               .stride = ROWS,
-                               .g = g};
-        run(signs, &pass);
-        for (int r = 0; r < 3; r++) {
-          for (int i = 0; i < COUNT && !adjoint; i++)
-            assert_true(isfinite(all->w[0][r][i]) == (r != 1));
-          int64_t finite = 0;
-          for (int64_t j = 0; j < N; j++)
-            finite += isfinite(g[r][j]);
-          assert_true((finite == N) == (r != 1));
-        }
-        mxsi_signs_destroy(&signs);
-      }
+      for (int adjoint = 0; adjoint < 2; adjoint++)
+        check_not_finite(levels, bad[b], adjoint);
 }
 
 static void zero_is_zero(void **state) {
