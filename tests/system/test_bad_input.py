@@ -165,6 +165,12 @@ class BadInput(Case):
     def names(self):
         return {name: None if data is None else len(data) for name, data in harness.tree(self.dir).items()}
 
+    def session_directory(self, extra):
+        path = tempfile.mkdtemp(prefix="s", dir=extra.get("env", {}).get("TMPDIR"))
+        os.chmod(path, 0o777)
+        self.addCleanup(shutil.rmtree, path, ignore_errors=True)
+        return path
+
     def expect(self, cases):
         """Run each case (name: arguments, codes, words, options) without launcher and on three ranks."""
         before = self.names()
@@ -174,7 +180,9 @@ class BadInput(Case):
             problems = []
             # Cases run side by side: none may meet the directory of another.
             arguments = [f"{number}{argument}" if argument in ("run", "new.h5") else argument for argument in arguments]
-            extra = rest[0] if rest else {}
+            # Nor the session directory of another launcher, which that one removes when it ends.
+            extra = dict(rest[0]) if rest else {}
+            extra["env"] = {**extra.get("env", {}), "TMPDIR": self.session_directory(extra)}
             try:
                 outcome = harness.run(*arguments, np=np_, cwd=self.dir, **extra)
             except AssertionError as error:
