@@ -211,8 +211,8 @@ static mxs_status gaussian_plan(void *self, int64_t replicas, int threads) {
 
 static void gaussian_info(const void *self, mxs_op_info *info) {
   const gaussian *g = self;
-  snprintf(info->path, sizeof info->path, "generated f64, %s",
-           g->kept > 0 ? "rows kept in cache" : "made for each direction");
+  (void)snprintf(info->path, sizeof info->path, "generated f64, %s",
+                 g->kept > 0 ? "rows kept in cache" : "made for each direction");
   info->bytes = g->threads * tile_entries(g) * (int64_t)sizeof(double);
   for (int t = 0; t < g->threads; t++)
     info->generate_s += g->of[t]->generate_s;

@@ -135,16 +135,17 @@ static void loops(void **state) {
   mxsi_op_gaussian.destroy(self);
 }
 
-/* Rows kept or made twice, replicas together or alone: the same bits. */
+/* Rows kept or made twice, replicas together or alone: the same bits. The second cache holds the
+ * rows of one matrix alone. */
 static void arrangements(void **state) {
   (void)state;
   static const int64_t lengths[] = {1, 37, 1024, LONG};
-  static const int64_t caches[] = {0, 4 * 8 * LONG, MXS_GAUSSIAN_CACHE};
+  static const int64_t caches[] = {0, INT64_C(32) * LONG, MXS_GAUSSIAN_CACHE};
   static arrays alone, together;
   for (int k = 0; k < 4 * 3 * 16; k++) {
     const arrangement how = {
         .n = lengths[k / 48], .cache = caches[k / 16 % 3], .replicas = MOST, .parts = k % 16};
-    const arrangement one = {.n = how.n, .cache = 0, .replicas = 1, .parts = how.parts};
+    const arrangement one = {.n = how.n, .cache = how.cache, .replicas = 1, .parts = how.parts};
     void *self = make(&how, MOST, 1);
     fill(&together);
     pass_of(self, &how, 0, ROWS, 0, &together);
@@ -187,7 +188,11 @@ static void threads(void **state) {
   for (int repeat = 0; repeat < 20; repeat++) {
     pthread_t thread[2];
     for (int t = 0; t < 2; t++) {
-      jobs[t] = (job){.self = self, .how = &how, .from = 40 * t, .to = 40 + 35 * t, .thread = t};
+      jobs[t] = (job){.self = self,
+                      .how = &how,
+                      .from = t == 0 ? 0 : 40,
+                      .to = t == 0 ? 40 : ROWS,
+                      .thread = t};
       fill(&jobs[t].a);
       assert_int_equal(pthread_create(&thread[t], NULL, run, &jobs[t]), 0);
     }
