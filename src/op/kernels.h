@@ -21,7 +21,7 @@
 enum {
   MXS_STEP = 16,         /**< lanes of a sum over columns: column j belongs to lane j mod 16 */
   MXS_GROUP = 4,         /**< rows that share a load of x or g */
-  MXS_TILE_ROWS = 32,    /**< rows that share an interleaved x or g in cache */
+  MXS_TILE_ROWS = 64,    /**< rows that share an interleaved x or g in cache */
   MXS_TILE_COLUMNS = 128 /**< columns summed before they are added to the total of a row */
 };
 
@@ -43,6 +43,9 @@ typedef struct mxs_tile {
   int64_t columns;       /**< 1 .. MXS_TILE_COLUMNS */
   int64_t width;         /**< W, a multiple of MXS_LANES */
   int64_t ld_x, ld_rows; /**< of x or g, and of totals or c */
+  const char *next;      /**< stored rows of the next tile, row_bytes apart: brought into cache
+                            meanwhile */
+  int64_t row_bytes, entry_bytes;
 } mxs_tile;
 
 typedef struct mxs_kernels {

@@ -213,12 +213,10 @@ static TARGET void square(const mxs_strip *s, double *lanes) {
     square_of(MXS_STORAGE_F64, s, lanes);
 }
 
-/* Rows are taken from memory here, so the columns of the next tile come along. */
 INLINE void widen_of(mxs_storage storage, const mxs_strip *s, double *tile) {
   for (int64_t i = 0; i < s->rows; i++) {
     const char *row = s->a + i * s->row_bytes;
     for (int64_t j = s->from; j < s->to; j += MXS_STEP) {
-      hint(storage, s, 0, row, j);
       put_pair(tile + MXS_TILE_COLUMNS * i + j - s->from, load(storage, row, j));
     }
   }
@@ -231,6 +229,13 @@ static TARGET void widen(const mxs_strip *s, double *tile) {
     widen_of(MXS_STORAGE_BF16, s, tile);
   else
     widen_of(MXS_STORAGE_F64, s, tile);
+}
+
+/* The first matrices of a tile bring in the rows of the next one: a line of each row every eight
+ * columns (fewer where entries are narrow), spread over the computation. */
+INLINE void hint_tile(const mxs_tile *t, int rows, int64_t row, int64_t j) {
+  for (int i = 0; i < rows; i++)
+    __builtin_prefetch(t->next + (row + i) * t->row_bytes + j * t->entry_bytes, 0, 2);
 }
 
 /* Rows row .. row + rows - 1 and matrices r .. r + 8 vectors - 1 of a tile. */
@@ -247,6 +252,8 @@ INLINE void forward_part(const mxs_tile *t,
     for (int v = 0; v < vectors; v++)
       sum[i][v] = vec_zero();
   for (int64_t j = 0; j < t->columns; j++) {
+    if (r == 0 && j % 8 == 0)
+      hint_tile(t, rows, row, j);
     vec xj[2];
     for (int v = 0; v < vectors; v++)
       xj[v] = vec_get(x + j * t->ld_x + r + MXS_LANES * v);
@@ -272,6 +279,8 @@ INLINE void adjoint_part(
     for (int v = 0; v < vectors; v++)
       ci[i][v] = vec_get(c + (row + i) * t->ld_rows + r + MXS_LANES * v);
   for (int64_t j = 0; j < t->columns; j++) {
+    if (r == 0 && j % 8 == 0)
+      hint_tile(t, rows, row, j);
     vec gj[2];
     double *at = g + j * t->ld_x + r;
     for (int v = 0; v < vectors; v++)

@@ -3,8 +3,6 @@
 #include "base/simd.h"
 #include "op/kernels_rows.h"
 
-enum { HINT_BYTES_MANY = 1024 };
-
 static void clear_workspaces(mxs_rows *rows) {
   for (int t = 0; t < rows->threads && rows->thread != NULL; t++) {
     mxs_release(&rows->thread[t].g);
@@ -120,14 +118,15 @@ static void load_tile(strips *s, int64_t from) {
                            .row_bytes = mxsi_row_bytes(s->rows),
                            .rows = s->shape.rows,
                            .from = from,
-                           .to = end < whole ? end : whole,
-                           .hint = {HINT_BYTES_MANY}};
+                           .to = end < whole ? end : whole};
   s->rows->kernels->widen(&strip, s->tile);
   for (int64_t i = 0; i < strip.rows; i++)
     for (int64_t j = from > whole ? from : whole; j < end; j++)
       s->tile[MXS_TILE_COLUMNS * i + j - from] =
           mxsi_entry(strip.storage, strip.a + i * strip.row_bytes, j);
   s->shape.columns = end - from;
+  /* After the last columns come the first ones again, of the other direction. */
+  s->shape.next = s->a + (end < n ? end : 0) * s->shape.entry_bytes;
 }
 
 /* Residuals from the sums in c, and in their place the coefficients of the adjoint direction. */
@@ -160,6 +159,8 @@ void mxsi_rows_visit_many(const mxs_rows *rows, const mxs_pass *pass, const char
                 .shape = {.a = own->tile,
                           .rows = left < MXS_TILE_ROWS ? left : MXS_TILE_ROWS,
                           .width = width,
+                          .row_bytes = mxsi_row_bytes(rows),
+                          .entry_bytes = mxsi_entry_bytes(rows->storage),
                           .ld_x = ld,
                           .ld_rows = width}};
     memset(own->c, 0, (size_t)(s.shape.rows * width) * sizeof *own->c);

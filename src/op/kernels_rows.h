@@ -16,8 +16,8 @@
  *     runs from there, and brings in rows of the next group while memory would be idle;
  *   - behind: they fit the last-level cache. The adjoint direction runs one group behind, in the
  *     same loop that reads the next group from memory;
- *   - far: they fit none. The adjoint direction goes backwards, so that it finds the end of the
- *     rows in cache; all else is read twice. */
+ *   - far: they fit none, and A is read twice. Many rows share a part of x and of g; the adjoint
+ *     direction goes backwards, so that it finds the end of the rows in cache. */
 #ifndef MXS_OP_KERNELS_ROWS_H
 #define MXS_OP_KERNELS_ROWS_H
 
