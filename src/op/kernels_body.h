@@ -43,7 +43,7 @@ INLINE pair load(mxs_storage storage, const char *row, int64_t j) {
   return get_pair((const double *)(const void *)row + j);
 }
 
-INLINE void hint(mxs_storage storage, const mxs_strip *s, int i, const char *row, int64_t j) {
+INLINE void hint(mxs_storage storage, const mxs_strip *s, int64_t i, const char *row, int64_t j) {
   const uintptr_t line = (uintptr_t)row + (uintptr_t)(j * mxsi_entry_bytes(storage) + s->hint[i]);
   /* Not an address of ours at the end of the rows: nothing is read there. */
   __builtin_prefetch((const void *)line); /* NOLINT(performance-no-int-to-ptr) */
@@ -54,11 +54,11 @@ INLINE void hint(mxs_storage storage, const mxs_strip *s, int i, const char *row
 INLINE void forward_rows(
     mxs_storage storage, int rows, int hinted, const mxs_strip *s, const double *x, double *lanes) {
   pair sum[MXS_GROUP];
-  for (int i = 0; i < rows; i++)
+  for (int64_t i = 0; i < rows; i++)
     sum[i] = get_pair(lanes + MXS_STEP * i);
   for (int64_t j = s->from; j < s->to; j += MXS_STEP) {
     const pair xj = get_pair(x + j);
-    for (int i = 0; i < rows; i++) {
+    for (int64_t i = 0; i < rows; i++) {
       const char *row = s->a + i * s->row_bytes;
       const pair a = load(storage, row, j);
       if (hinted)
@@ -67,18 +67,18 @@ INLINE void forward_rows(
       sum[i].high = vec_fma(a.high, xj.high, sum[i].high);
     }
   }
-  for (int i = 0; i < rows; i++)
+  for (int64_t i = 0; i < rows; i++)
     put_pair(lanes + MXS_STEP * i, sum[i]);
 }
 
 INLINE void adjoint_rows(
     mxs_storage storage, int rows, int hinted, const mxs_strip *s, const double *c, double *g) {
   vec ci[MXS_GROUP];
-  for (int i = 0; i < rows; i++)
+  for (int64_t i = 0; i < rows; i++)
     ci[i] = vec_all(c[i]);
   for (int64_t j = s->from; j < s->to; j += MXS_STEP) {
     pair gj = get_pair(g + j);
-    for (int i = 0; i < rows; i++) {
+    for (int64_t i = 0; i < rows; i++) {
       const char *row = s->a + i * s->row_bytes;
       const pair a = load(storage, row, j);
       if (hinted)
@@ -155,14 +155,14 @@ INLINE void both_of(mxs_storage storage,
                     double *g) {
   pair sum[MXS_GROUP];
   vec ci[MXS_GROUP];
-  for (int i = 0; i < MXS_GROUP; i++) {
+  for (int64_t i = 0; i < MXS_GROUP; i++) {
     sum[i] = get_pair(lanes + MXS_STEP * i);
     ci[i] = vec_all(c[i]);
   }
   for (int64_t j = next->from; j < next->to; j += MXS_STEP) {
     const pair xj = get_pair(x + j);
     pair gj = get_pair(g + j);
-    for (int i = 0; i < MXS_GROUP; i++) {
+    for (int64_t i = 0; i < MXS_GROUP; i++) {
       const char *row = next->a + i * next->row_bytes;
       pair a = load(storage, row, j);
       if (storage != MXS_STORAGE_F64)
@@ -175,7 +175,7 @@ INLINE void both_of(mxs_storage storage,
     }
     put_pair(g + j, gj);
   }
-  for (int i = 0; i < MXS_GROUP; i++)
+  for (int64_t i = 0; i < MXS_GROUP; i++)
     put_pair(lanes + MXS_STEP * i, sum[i]);
 }
 
@@ -234,7 +234,7 @@ static TARGET void widen(const mxs_strip *s, double *tile) {
 /* The first matrices of a tile bring in the rows of the next one: a line of each row every eight
  * columns (fewer where entries are narrow), spread over the computation. */
 INLINE void hint_tile(const mxs_tile *t, int rows, int64_t row, int64_t j) {
-  for (int i = 0; i < rows; i++)
+  for (int64_t i = 0; i < rows; i++)
     __builtin_prefetch(t->next + (row + i) * t->row_bytes + j * t->entry_bytes, 0, 2);
 }
 
@@ -248,23 +248,23 @@ INLINE void forward_part(const mxs_tile *t,
                          double *totals) {
   vec sum[8][2];
   const double *a = t->a + row * MXS_TILE_COLUMNS;
-  for (int i = 0; i < rows; i++)
-    for (int v = 0; v < vectors; v++)
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t v = 0; v < vectors; v++)
       sum[i][v] = vec_zero();
   for (int64_t j = 0; j < t->columns; j++) {
     if (r == 0 && j % 8 == 0)
       hint_tile(t, rows, row, j);
     vec xj[2];
-    for (int v = 0; v < vectors; v++)
+    for (int64_t v = 0; v < vectors; v++)
       xj[v] = vec_get(x + j * t->ld_x + r + MXS_LANES * v);
-    for (int i = 0; i < rows; i++) {
+    for (int64_t i = 0; i < rows; i++) {
       const vec aij = vec_all(a[MXS_TILE_COLUMNS * i + j]);
-      for (int v = 0; v < vectors; v++)
+      for (int64_t v = 0; v < vectors; v++)
         sum[i][v] = vec_fma(aij, xj[v], sum[i][v]);
     }
   }
-  for (int i = 0; i < rows; i++) {
-    for (int v = 0; v < vectors; v++) {
+  for (int64_t i = 0; i < rows; i++) {
+    for (int64_t v = 0; v < vectors; v++) {
       double *total = totals + (row + i) * t->ld_rows + r + MXS_LANES * v;
       vec_put(total, vec_add(vec_get(total), sum[i][v]));
     }
@@ -275,22 +275,22 @@ INLINE void adjoint_part(
     const mxs_tile *t, int rows, int vectors, int64_t row, int64_t r, const double *c, double *g) {
   vec ci[8][2];
   const double *a = t->a + row * MXS_TILE_COLUMNS;
-  for (int i = 0; i < rows; i++)
-    for (int v = 0; v < vectors; v++)
+  for (int64_t i = 0; i < rows; i++)
+    for (int64_t v = 0; v < vectors; v++)
       ci[i][v] = vec_get(c + (row + i) * t->ld_rows + r + MXS_LANES * v);
   for (int64_t j = 0; j < t->columns; j++) {
     if (r == 0 && j % 8 == 0)
       hint_tile(t, rows, row, j);
     vec gj[2];
     double *at = g + j * t->ld_x + r;
-    for (int v = 0; v < vectors; v++)
+    for (int64_t v = 0; v < vectors; v++)
       gj[v] = vec_get(at + MXS_LANES * v);
-    for (int i = 0; i < rows; i++) {
+    for (int64_t i = 0; i < rows; i++) {
       const vec aij = vec_all(a[MXS_TILE_COLUMNS * i + j]);
-      for (int v = 0; v < vectors; v++)
+      for (int64_t v = 0; v < vectors; v++)
         gj[v] = vec_fma(aij, ci[i][v], gj[v]);
     }
-    for (int v = 0; v < vectors; v++)
+    for (int64_t v = 0; v < vectors; v++)
       vec_put(at + MXS_LANES * v, gj[v]);
   }
 }

@@ -54,7 +54,7 @@ VEC vec vec_from_f32(const float *p) {
 }
 
 VEC void vec_from_bf16(const uint16_t *p, vec *low, vec *high) {
-  for (int l = 0; l < MXS_LANES; l++) {
+  for (int64_t l = 0; l < MXS_LANES; l++) {
     low->v[l] = mxsi_entry(MXS_STORAGE_BF16, p, 2 * l);
     high->v[l] = mxsi_entry(MXS_STORAGE_BF16, p, 2 * l + 1);
   }

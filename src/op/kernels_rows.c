@@ -28,7 +28,7 @@ void mxsi_rows_init(mxs_rows *rows, mxs_storage storage, int64_t entries) {
 
 static rows_path path_of(const mxs_rows *rows) {
   const int64_t bytes =
-      2 * MXS_GROUP * mxsi_row_bytes(rows) + 2 * rows->entries * (int64_t)sizeof(double);
+      2 * (int64_t)MXS_GROUP * mxsi_row_bytes(rows) + 2 * rows->entries * (int64_t)sizeof(double);
   return bytes <= rows->near_bytes ? PATH_NEAR : bytes <= rows->far_bytes ? PATH_BEHIND : PATH_FAR;
 }
 
@@ -159,7 +159,7 @@ static void far_forward(const visit *v, row_group *groups, int count) {
 }
 
 static void far_adjoint(const visit *v, const row_group *groups, int count) {
-  int64_t from = v->whole;
+  int64_t from = 0;
   for (int64_t to = v->whole; to > 0; to = from) {
     from = (to - 1) / FAR_COLUMNS * FAR_COLUMNS;
     for (int k = 0; k < count; k++) {
