@@ -267,7 +267,7 @@ static void adjoint_identity_is_exact(void **state) {
 /* Passes that run at the same time over blocks of their own give what they give alone. */
 static void threads_do_not_meet(void **state) {
   (void)state;
-  enum { N = 20000, ROWS = 500, THREADS = 4, REPEATS = 300 };
+  enum { N = 20000, ROWS = 500, THREADS = 4, REPEATS = 1500 };
   static double x[N], alone[THREADS][ROWS], together[THREADS][ROWS];
   const mxs_op_table *table = NULL;
   void *self = NULL;
