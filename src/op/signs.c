@@ -1,248 +1,252 @@
 #include "op/signs.h"
 
-#include "base/random.h"
+#include "base/hash.h"
 #include "base/simd.h"
-#include "op/op.h"
+#include "base/stream.h"
+#include "op/signs_levels.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
-#if defined(__x86_64__) && defined(__GNUC__)
-#include <immintrin.h>
-#define HAVE_MASKS 1
-#else
-#define HAVE_MASKS 0
+#if defined(__linux__)
+#include <sys/mman.h>
 #endif
-
-#define INLINE static inline __attribute__((always_inline))
 
 enum {
-  GROUP = 8,   /* rows that share the loads of x and of G */
-  WORD = 64,   /* entries in a word of bits */
-  PAIR = 128,  /* entries of one counter of the generator: two words */
-  BYTES = 8,   /* bytes in a word of bits */
-  CHUNK = 128, /* words of a row made at a time */
-  X_BITS = 54, /* |x_j| <= 2^54 */
-  FLUSH = 256, /* additions to a lane before it could overflow: 2^8 2^54 < 2^63 */
-  R_BITS = 55  /* |r_i| <= 2^55: a strip of 2^6 rows stays below 2^62 */
+  KEEP_BYTES = 1 << 23, /* of arranged entries, for the cache; more is made for each direction */
+  WORDS = MXS_OCTET * MXS_STREAM_CHUNK
 };
 
-__extension__ typedef __int128 wide;
+/* What a thread works with. */
+typedef struct worker {
+  uint64_t *words; /* MXS_OCTET rows of a chunk of the stream */
+  void *arranged;  /* a chunk of a strip */
+  mxs_wide *sums;  /* MXS_STRIP of each matrix */
+  int64_t *r;      /* MXS_STRIP of each matrix */
+  mxs_gradient *gradients;
+  double generate_s;
+} worker;
+
+/* X_r in fixed point: X_r = unit x. */
+typedef struct matrix {
+  mxs_wide sum; /* of all x_j */
+  double unit;  /* NAN: X_r is not finite */
+} matrix;
 
 struct mxs_signs {
-  int64_t entries, words; /* words of bits in a row, a multiple of 2 */
+  int levels;
+  int64_t entries;
+  int64_t words; /* of a row, a multiple of MXS_STREAM_STEP */
+  int64_t tiles; /* with entries; the words may go further */
+  int64_t words_of_tile;
+  int64_t chunk; /* tiles of a strip that are made at a time */
   uint64_t seed;
-  uint64_t *bits; /* MXS_STRIP rows */
-  int64_t *x;     /* padded with zeros to whole words, as G */
-  int64_t *G;
-  int masks; /* the processor has byte masks of 64-bit additions */
+  const mxs_signs_kernel *kernel;
+  const mxs_blocks *stored; /* NULL: generated */
+  uint64_t *rows;           /* of the stored blocks, and an octet that is read and not used */
+  int64_t *slot;
+  int64_t replicas, threads;
+  int64_t *x[MXS_PAIR]; /* fixed point, padded with zeros to whole words */
+  char *prepared;
+  matrix *matrices;
+  worker *workers;
 };
 
-/* Kernels take the bits of a group of rows, `words` apart. A lane is emptied into two halves, 32
- * bits each, before it can overflow: sum = 2^32 sum(high) + sum(low). */
-static wide total(const int64_t *high, const int64_t *low, int lanes) {
-  wide high_sum = 0;
-  wide low_sum = 0;
-  for (int i = 0; i < lanes; i++) {
-    high_sum += high[i];
-    low_sum += low[i];
-  }
-  return high_sum * ((wide)1 << 32) + low_sum;
+static int64_t round_up(int64_t value, int64_t to) {
+  return (value + to - 1) / to * to;
 }
 
-/* Four lanes: what every processor since AVX2 has whole. */
-enum { LANES = 4 };
-typedef int64_t lanes __attribute__((vector_size(32)));
-
-INLINE lanes load(const int64_t *p) {
-  lanes v;
-  memcpy(&v, p, sizeof v);
-  return v;
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-INLINE lanes all(int64_t v) {
-  return (lanes){v, v, v, v};
-}
+/* ---------------------------------------------------------------- stored rows */
 
-/* All ones in the lanes whose bit of the word is set. */
-INLINE lanes chosen(lanes word, lanes place) {
-  return (word & place) == place;
-}
-
-INLINE lanes place_of(int v) {
-  const int64_t first = (int64_t)(UINT64_C(1) << (LANES * v));
-  return (lanes){first, 2 * first, 4 * first, (int64_t)(8 * (uint64_t)first)};
-}
-
-INLINE void flush(lanes *near, lanes *high, lanes *low) {
-  *high += *near >> 32;
-  *low += *near & 0xFFFFFFFF;
-  *near = all(0);
-}
-
-MXS_SIMD
-static void forward_portable(const uint64_t *bits, int64_t words, const int64_t *x, wide *sums) {
-  lanes near[GROUP];
-  lanes high[GROUP];
-  lanes low[GROUP];
-  lanes place[WORD / LANES];
-  for (int v = 0; v < WORD / LANES; v++)
-    place[v] = place_of(v);
-  for (int i = 0; i < GROUP; i++)
-    near[i] = high[i] = low[i] = all(0);
-  for (int64_t c = 0; c < words; c++) {
-    for (int i = 0; i < GROUP; i++) {
-      const lanes word = all((int64_t)bits[i * words + c]);
-      lanes sum = near[i];
-      for (int v = 0; v < WORD / LANES; v++)
-        sum += load(x + c * WORD + (int64_t)v * LANES) & chosen(word, place[v]);
-      near[i] = sum;
-    }
-    if ((c + 1) * (WORD / LANES) % FLUSH == 0)
-      for (int i = 0; i < GROUP; i++)
-        flush(&near[i], &high[i], &low[i]);
-  }
-  for (int i = 0; i < GROUP; i++) {
-    int64_t halves[2][LANES];
-    flush(&near[i], &high[i], &low[i]);
-    memcpy(halves[0], &high[i], sizeof halves[0]);
-    memcpy(halves[1], &low[i], sizeof halves[1]);
-    sums[i] = total(halves[0], halves[1], LANES);
-  }
-}
-
-MXS_SIMD
-static void adjoint_portable(const uint64_t *bits, int64_t words, const int64_t *r, int64_t *G) {
-  lanes place[WORD / LANES];
-  for (int v = 0; v < WORD / LANES; v++)
-    place[v] = place_of(v);
-  for (int64_t c = 0; c < words; c++) {
-    for (int v = 0; v < WORD / LANES; v++) {
-      int64_t *at = G + c * WORD + (int64_t)v * LANES;
-      lanes g = load(at);
-      for (int i = 0; i < GROUP; i++)
-        g += all(r[i]) & chosen(all((int64_t)bits[i * words + c]), place[v]);
-      memcpy(at, &g, sizeof g);
-    }
-  }
-}
-
-#if HAVE_MASKS
-#define MASKS __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-
-/* As above, with a byte of bits as the mask of an addition to eight lanes. */
-MASKS
-static void forward_masks(const uint64_t *bits, int64_t words, const int64_t *x, wide *sums) {
-  const __m512i low_half = _mm512_set1_epi64(0xFFFFFFFF);
-  const unsigned char *mask[GROUP];
-  __m512i near[GROUP];
-  __m512i high[GROUP];
-  __m512i low[GROUP];
-  for (int i = 0; i < GROUP; i++) {
-    mask[i] = (const unsigned char *)(bits + i * words);
-    near[i] = high[i] = low[i] = _mm512_setzero_si512();
-  }
-  for (int64_t start = 0; start < words * BYTES; start += FLUSH) {
-    const int64_t end = start + FLUSH < words * BYTES ? start + FLUSH : words * BYTES;
-    for (int64_t v = start; v < end; v++) {
-      const __m512i xv = _mm512_load_si512(x + v * MXS_LANES);
-      for (int i = 0; i < GROUP; i++)
-        near[i] = _mm512_mask_add_epi64(near[i], mask[i][v], near[i], xv);
-    }
-    for (int i = 0; i < GROUP; i++) {
-      high[i] = _mm512_add_epi64(high[i], _mm512_srai_epi64(near[i], 32));
-      low[i] = _mm512_add_epi64(low[i], _mm512_and_si512(near[i], low_half));
-      near[i] = _mm512_setzero_si512();
-    }
-  }
-  for (int i = 0; i < GROUP; i++) {
-    int64_t halves[2][MXS_LANES];
-    _mm512_storeu_si512(halves[0], high[i]);
-    _mm512_storeu_si512(halves[1], low[i]);
-    sums[i] = total(halves[0], halves[1], MXS_LANES);
-  }
-}
-
-MASKS
-static void adjoint_masks(const uint64_t *bits, int64_t words, const int64_t *r, int64_t *G) {
-  const unsigned char *mask[GROUP];
-  __m512i w[GROUP];
-  for (int i = 0; i < GROUP; i++) {
-    mask[i] = (const unsigned char *)(bits + i * words);
-    w[i] = _mm512_set1_epi64(r[i]);
-  }
-  for (int64_t v = 0; v < words * BYTES; v++) {
-    __m512i g = _mm512_load_si512(G + v * MXS_LANES);
-    __m512i h = _mm512_setzero_si512(); /* two chains, or the latency of one would show */
-    for (int i = 0; i < GROUP; i += 2) {
-      g = _mm512_mask_add_epi64(g, mask[i][v], g, w[i]);
-      h = _mm512_mask_add_epi64(h, mask[i + 1][v], h, w[i + 1]);
-    }
-    _mm512_store_si512(G + v * MXS_LANES, _mm512_add_epi64(g, h));
-  }
-}
-#endif
-
-static int has_masks(void) {
-#if HAVE_MASKS
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+/* A large table is read from end to end: large pages save most of the walks for addresses. Zeroed
+ * pages are given back, to come again large. */
+static void use_large_pages(void *block, size_t bytes) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  const uintptr_t size = (uintptr_t)1 << 21;
+  const uintptr_t first = ((uintptr_t)block + size - 1) / size * size;
+  const uintptr_t end = ((uintptr_t)block + bytes) / size * size;
+  char *inner = (char *)block + (first - (uintptr_t)block);
+  if (end > first && madvise(inner, end - first, MADV_HUGEPAGE) == 0)
+    (void)madvise(inner, end - first, MADV_DONTNEED);
 #else
-  return 0;
+  (void)block;
+  (void)bytes;
 #endif
 }
 
-void mxsi_signs_use_portable(mxs_signs *s) {
-  s->masks = 0;
-}
-
-static void forward(const mxs_signs *s, const uint64_t *bits, wide *sums) {
-#if HAVE_MASKS
-  if (s->masks) {
-    forward_masks(bits, s->words, s->x, sums);
-    return;
+/* Bits of own block j, none past the last column. */
+static void fill_rows(const mxs_signs *s, const mxs_blocks *stored, int64_t j) {
+  const int64_t block = stored->own[j];
+  uint64_t *rows = s->rows + stored->offset[j] * s->words;
+  const int64_t last = s->entries / MXS_TILE;
+  mxs_stream_rows(s->seed, MXS_STREAM_ENSEMBLE, mxs_blocks_first(stored, block),
+                  mxs_blocks_size(stored, block), 0, s->words, rows, s->words);
+  for (int64_t i = 0; i < mxs_blocks_size(stored, block); i++) {
+    uint64_t *row = rows + i * s->words;
+    for (int64_t w = last; w < s->words; w++)
+      row[w] = w == last ? row[w] & ((UINT64_C(1) << (s->entries % MXS_TILE)) - 1) : 0;
   }
-#endif
-  forward_portable(bits, s->words, s->x, sums);
 }
 
-static void adjoint(const mxs_signs *s, const uint64_t *bits, const int64_t *r) {
-#if HAVE_MASKS
-  if (s->masks) {
-    adjoint_masks(bits, s->words, r, s->G);
-    return;
+static mxs_status create_rows(mxs_signs *s, const mxs_blocks *stored, int generate) {
+  const int64_t rows = mxs_blocks_own_rows(stored);
+  int64_t words = 0;
+  s->stored = stored;
+  if (__builtin_mul_overflow(rows + MXS_OCTET, s->words, &words))
+    return mxs_fail(MXS_ERR_MEMORY, "a shard of %lld measurements of %lld bits does not fit memory",
+                    (long long)rows, (long long)s->entries);
+  MXS_TRY(mxs_alloc(words, sizeof *s->rows, &s->rows));
+  use_large_pages(s->rows, (size_t)words * sizeof *s->rows);
+  MXS_TRY(mxs_alloc(stored->count, sizeof *s->slot, &s->slot));
+  for (int64_t block = 0; block < stored->count; block++)
+    s->slot[block] = -1;
+  for (int64_t j = 0; j < stored->own_count; j++) {
+    s->slot[stored->own[j]] = stored->offset[j];
+    if (generate)
+      fill_rows(s, stored, j);
   }
-#endif
-  adjoint_portable(bits, s->words, r, s->G);
+  return MXS_OK;
 }
 
-mxs_status mxsi_signs_create(int64_t entries, uint64_t seed, mxs_signs **out) {
+int64_t mxsi_signs_slot(const mxs_signs *signs, int64_t block) {
+  return signs->slot[block];
+}
+
+mxs_status mxsi_signs_put(mxs_signs *signs, int64_t row, int64_t count, const double *values) {
+  for (int64_t i = 0; i < count; i++) {
+    const double *value = values + i * signs->entries;
+    uint64_t *words = signs->rows + (row + i) * signs->words;
+    memset(words, 0, (size_t)signs->words * sizeof *words);
+    for (int64_t j = 0; j < signs->entries; j++) {
+      const long long index = i * signs->entries + j;
+      if (value[j] != 1.0 && value[j] != -1.0)
+        return mxs_fail(MXS_ERR_DATA, "entry %lld is %.17g, and not 1 or -1", index, value[j]);
+      words[j / MXS_TILE] |= (uint64_t)(value[j] < 0.0) << (j % MXS_TILE);
+    }
+  }
+  return MXS_OK;
+}
+
+/* NULL: another rank has it. */
+static const uint64_t *stored_row(const mxs_signs *s, int64_t i) {
+  const int64_t slot = s->slot[i / s->stored->rows];
+  return slot < 0 ? NULL : s->rows + (slot + i % s->stored->rows) * s->words;
+}
+
+uint64_t mxsi_signs_digest(const mxs_signs *signs, int64_t first, int64_t count) {
+  const uint64_t *row = stored_row(signs, first);
+  return row == NULL ? 0 : mxs_hash64(row, (size_t)(count * signs->words) * sizeof *row, 0);
+}
+
+/* ---------------------------------------------------------------- memory */
+
+void mxsi_signs_use(mxs_signs *signs, const mxs_signs_kernel *kernel) {
+  signs->kernel = kernel;
+  const int64_t step = MXS_STREAM_CHUNK / signs->words_of_tile;
+  const int64_t kept = KEEP_BYTES / kernel->arranged_size / step * step;
+  signs->chunk = signs->tiles < kept ? signs->tiles : kept;
+}
+
+mxs_status mxsi_signs_create(int64_t entries,
+                             mxs_ensemble ensemble,
+                             uint64_t seed,
+                             const mxs_blocks *stored,
+                             mxs_signs **out) {
   *out = NULL;
+  const int levels = ensemble == MXS_ENSEMBLE_GAUSSIAN8;
+  if (levels && stored != NULL)
+    return mxs_fail(MXS_ERR_ARG, "entries of gaussian8 do not fit into bits");
   mxs_signs *s = NULL;
   MXS_TRY(mxs_alloc(1, sizeof *s, &s));
+  s->levels = levels;
   s->entries = entries;
-  s->words = 2 * ((entries + PAIR - 1) / PAIR);
   s->seed = seed;
-  s->masks = has_masks();
-  mxs_status status = mxs_alloc(MXS_STRIP * s->words, sizeof *s->bits, &s->bits);
-  if (status == MXS_OK)
-    status = mxs_alloc(WORD * s->words, sizeof *s->x, &s->x);
-  if (status == MXS_OK)
-    status = mxs_alloc(WORD * s->words, sizeof *s->G, &s->G);
+  s->tiles = (entries + MXS_TILE - 1) / MXS_TILE;
+  s->words_of_tile = levels ? MXS_TILE / 8 : 1;
+  s->words = round_up(s->tiles * s->words_of_tile, MXS_STREAM_STEP);
+  mxsi_signs_use(s, mxsi_signs_choose(levels));
+  mxs_status status = MXS_OK;
+  if (stored != NULL)
+    status = create_rows(s, stored, ensemble == MXS_ENSEMBLE_RADEMACHER);
   if (status != MXS_OK)
     mxsi_signs_destroy(&s);
   *out = s;
   return status;
 }
 
+static void release_plan(mxs_signs *s) {
+  for (int64_t t = 0; t < s->threads && s->workers != NULL; t++) {
+    mxs_release(&s->workers[t].words);
+    mxs_release(&s->workers[t].arranged);
+    mxs_release(&s->workers[t].sums);
+    mxs_release(&s->workers[t].r);
+    mxs_release(&s->workers[t].gradients);
+  }
+  for (int p = 0; p < MXS_PAIR; p++)
+    mxs_release(&s->x[p]);
+  mxs_release(&s->prepared);
+  mxs_release(&s->matrices);
+  mxs_release(&s->workers);
+  s->replicas = s->threads = 0;
+}
+
 void mxsi_signs_destroy(mxs_signs **signs) {
   if (*signs == NULL)
     return;
-  mxs_release(&(*signs)->bits);
-  mxs_release(&(*signs)->x);
-  mxs_release(&(*signs)->G);
+  release_plan(*signs);
+  mxs_release(&(*signs)->rows);
+  mxs_release(&(*signs)->slot);
   mxs_release(signs);
 }
+
+static int64_t padded_chunk(const mxs_signs *s) {
+  return round_up(s->chunk * s->words_of_tile, MXS_STREAM_STEP) / s->words_of_tile;
+}
+
+static mxs_status allocate(mxs_signs *s) {
+  const mxs_signs_kernel *kernel = s->kernel;
+  for (int p = 0; p < kernel->together; p++)
+    MXS_TRY(mxs_alloc(s->tiles * MXS_TILE, sizeof *s->x[p], &s->x[p]));
+  MXS_TRY(mxs_alloc(s->replicas, sizeof *s->matrices, &s->matrices));
+  MXS_TRY(mxs_alloc(s->replicas / kernel->together * s->tiles, (size_t)kernel->prepared_size,
+                    &s->prepared));
+  MXS_TRY(mxs_alloc(s->threads, sizeof *s->workers, &s->workers));
+  for (int64_t t = 0; t < s->threads; t++) {
+    worker *w = &s->workers[t];
+    MXS_TRY(mxs_alloc(WORDS, sizeof *w->words, &w->words));
+    MXS_TRY(mxs_alloc(padded_chunk(s), (size_t)kernel->arranged_size, &w->arranged));
+    MXS_TRY(mxs_alloc(s->replicas * MXS_STRIP, sizeof *w->sums, &w->sums));
+    MXS_TRY(mxs_alloc(s->replicas * MXS_STRIP, sizeof *w->r, &w->r));
+    MXS_TRY(mxs_alloc(s->replicas, sizeof *w->gradients, &w->gradients));
+  }
+  return MXS_OK;
+}
+
+static mxs_status signs_plan(void *self, int64_t replicas, int threads) {
+  mxs_signs *s = self;
+  if (replicas <= s->replicas && threads <= s->threads)
+    return MXS_OK;
+  const int64_t whole = round_up(replicas, s->kernel->together);
+  const int64_t most_replicas = whole > s->replicas ? whole : s->replicas;
+  const int64_t most_threads = threads > s->threads ? threads : s->threads;
+  release_plan(s);
+  s->replicas = most_replicas;
+  s->threads = most_threads;
+  const mxs_status status = allocate(s);
+  if (status != MXS_OK)
+    release_plan(s);
+  return status;
+}
+
+/* ---------------------------------------------------------------- fixed point */
 
 /* Fixed point of n numbers: out_j = v_j 2^shift, cut off, with |out_j| <= 2^bits. Returns 0 when a
  * number is not finite. */
@@ -259,80 +263,203 @@ static int to_fixed(const double *v, int64_t n, int bits, int64_t *out, int *shi
   return 1;
 }
 
-/* g_j += (R - 2 G_j) 2^-shift */
-MXS_SIMD
-static void add_gradient(const int64_t *G, int64_t n, int64_t R, double unit, double *g) {
-  for (int64_t j = 0; j < n; j++)
-    g[j] += (double)(R - 2 * G[j]) * unit;
-}
-
-/* Bits of a strip; rows up to the end of the last group are made too, and not used. */
-static void make_bits(const mxs_signs *s, int64_t first, int64_t count) {
-  uint32_t words[2 * CHUNK];
-  for (int64_t i = 0; i < (count + GROUP - 1) / GROUP * GROUP; i++) {
-    for (int64_t done = 0; done < s->words; done += CHUNK) {
-      const int64_t n = s->words - done < CHUNK ? s->words - done : CHUNK;
-      mxs_random_words(s->seed, MXS_STREAM_ENSEMBLE, first + i, done / 2, n / 2, words);
-      for (int64_t c = 0; c < n; c++)
-        s->bits[i * s->words + done + c] = words[2 * c] | (uint64_t)words[2 * c + 1] << 32;
-    }
-  }
-}
-
-/* w_i = <a_i, x> - y_i for the rows of a strip; S = sum_j x_j. */
-static void strip_forward(const mxs_signs *s, const mxs_single *strip, wide S, int shift) {
-  wide sums[GROUP];
-  const double unit = ldexp(1.0, -shift);
-  for (int64_t first = 0; first < strip->count; first += GROUP) {
-    forward(s, s->bits + first * s->words, sums);
-    for (int64_t i = first; i < strip->count && i < first + GROUP; i++) {
-      const double z = (double)(S - 2 * sums[i - first]) * unit;
-      strip->w[i] = strip->y != NULL ? z - strip->y[i] : z;
-    }
-  }
-}
-
-static void strip_adjoint(const mxs_signs *s, const mxs_single *strip) {
-  double weighted[MXS_STRIP] = {0};
-  int64_t r[MXS_STRIP] = {0};
-  int64_t R = 0;
+/* A matrix that is not finite, or is not there, is zero to the kernels. */
+static void fix_matrix(const mxs_signs *s, const double *X, int64_t *x, matrix *out) {
   int shift = 0;
-  for (int64_t i = 0; i < strip->count; i++)
-    weighted[i] = strip->weight != NULL ? strip->weight[i] * strip->w[i] : strip->w[i];
-  if (!to_fixed(weighted, strip->count, R_BITS, r, &shift)) {
-    strip->g[0] = (double)NAN;
+  *out = (matrix){.unit = (double)NAN};
+  if (X == NULL || !to_fixed(X, s->entries, MXS_X_BITS, x, &shift)) {
+    memset(x, 0, (size_t)s->entries * sizeof *x);
     return;
   }
-  memset(s->G, 0, (size_t)(WORD * s->words) * sizeof *s->G);
-  for (int64_t first = 0; first < strip->count; first += GROUP)
-    adjoint(s, s->bits + first * s->words, r + first);
-  for (int64_t i = 0; i < strip->count; i++)
-    R += r[i];
-  add_gradient(s->G, s->entries, R, ldexp(1.0, -shift), strip->g);
+  out->unit = ldexp(s->levels ? MXS_LEVEL_UNIT : 1.0, -shift);
+  for (int64_t j = 0; j < s->entries; j++)
+    out->sum += x[j];
 }
 
-void mxsi_signs_pass(mxs_signs *s, int64_t first, const mxs_single *pass) {
-  wide S = 0;
-  int shift = 0;
-  if (pass->x != NULL) {
-    if (!to_fixed(pass->x, s->entries, X_BITS, s->x, &shift)) {
-      for (int64_t i = 0; i < pass->count; i++)
-        pass->w[i] = (double)NAN;
-      return;
-    }
-    for (int64_t j = 0; j < s->entries; j++)
-      S += s->x[j];
+static char *prepared_at(const mxs_signs *s, int64_t r) {
+  return s->prepared + r / s->kernel->together * s->tiles * s->kernel->prepared_size;
+}
+
+static mxs_status signs_point(void *self, int64_t replicas, const double *const *x) {
+  mxs_signs *s = self;
+  for (int64_t r = 0; r < replicas; r += s->kernel->together) {
+    for (int p = 0; p < s->kernel->together; p++)
+      fix_matrix(s, r + p < replicas ? x[r + p] : NULL, s->x[p], &s->matrices[r + p]);
+    s->kernel->prepare((const int64_t *const *)s->x, s->tiles, prepared_at(s, r));
   }
+  return MXS_OK;
+}
+
+/* ---------------------------------------------------------------- passes */
+
+/* Arrange tiles first .. first + count - 1 of the strip that begins at measurement `strip`. */
+static void make_tiles(const mxs_signs *s, worker *w, int64_t strip, const mxs_tiles *tiles) {
+  const double start = seconds();
+  const int64_t step = MXS_STREAM_CHUNK / s->words_of_tile;
+  for (int64_t row = 0; row < tiles->rows; row += MXS_OCTET) {
+    for (int64_t done = 0; done < tiles->count; done += step) {
+      const int64_t left = tiles->count - done < step ? tiles->count - done : step;
+      const int64_t words = round_up(left * s->words_of_tile, MXS_STREAM_STEP);
+      const int64_t word = (tiles->first + done) * s->words_of_tile;
+      const mxs_tiles part = {.entries = (char *)tiles->entries + done * s->kernel->arranged_size,
+                              .first = tiles->first + done,
+                              .count = left,
+                              .rows = tiles->rows};
+      if (s->stored != NULL) {
+        s->kernel->arrange(stored_row(s, strip + row) + word, s->words, row, &part);
+        continue;
+      }
+      mxs_stream_rows(s->seed, MXS_STREAM_ENSEMBLE, strip + row, MXS_OCTET, word, words, w->words,
+                      words);
+      s->kernel->arrange(w->words, words, row, &part);
+    }
+  }
+  if (s->stored == NULL)
+    w->generate_s += seconds() - start;
+}
+
+/* The tiles from `first` on that are worked on together. */
+static mxs_tiles next_tiles(const mxs_signs *s, const worker *w, int64_t first, int64_t rows) {
+  return (mxs_tiles){.entries = w->arranged,
+                     .first = first,
+                     .count = s->tiles - first < s->chunk ? s->tiles - first : s->chunk,
+                     .rows = round_up(rows, MXS_OCTET)};
+}
+
+/* w_i = <A_i, X> - y_i for the rows of a strip and all matrices. */
+static void strip_forward(const mxs_signs *s, worker *w, const mxs_pass *strip) {
+  const int64_t together = s->kernel->together;
+  memset(w->sums, 0, (size_t)(s->replicas * MXS_STRIP) * sizeof *w->sums);
+  for (int64_t first = 0; first < s->tiles; first += s->chunk) {
+    const mxs_tiles tiles = next_tiles(s, w, first, strip->count);
+    make_tiles(s, w, strip->first, &tiles);
+    for (int64_t r = 0; r < strip->replicas; r += together)
+      s->kernel->forward(&tiles, prepared_at(s, r), w->sums + r * MXS_STRIP);
+  }
+  for (int64_t r = 0; r < strip->replicas; r++) {
+    const matrix *X = &s->matrices[r];
+    for (int64_t i = 0; i < strip->count; i++) {
+      const mxs_wide sum = w->sums[r * MXS_STRIP + i];
+      const double z = (double)(s->levels ? sum - 128 * X->sum : X->sum - 2 * sum) * X->unit;
+      strip->w[r * strip->stride + i] = strip->y != NULL ? z - strip->y[i] : z;
+    }
+  }
+}
+
+/* The weighted residuals of a matrix in fixed point; what is not finite shows in one entry. */
+static mxs_gradient begin_gradient(const mxs_signs *s,
+                                   const mxs_pass *strip,
+                                   int64_t replica,
+                                   int64_t *r) {
+  const double *w = strip->w + replica * strip->stride;
+  double weighted[MXS_STRIP] = {0};
+  int64_t sum = 0;
+  int shift = 0;
+  mxs_gradient to = {.r = r, .g = strip->g[replica]};
+  memset(r, 0, MXS_STRIP * sizeof *r);
+  for (int64_t i = 0; i < strip->count; i++)
+    weighted[i] = strip->weight != NULL ? strip->weight[i] * w[i] : w[i];
+  if (!to_fixed(weighted, strip->count, s->levels ? MXS_R_BITS_OF_LEVELS : MXS_R_BITS_OF_SIGNS, r,
+                &shift)) {
+    to.g[0] = (double)NAN;
+    to.g = NULL;
+    return to;
+  }
+  for (int64_t i = 0; i < strip->count; i++)
+    sum += r[i];
+  to.offset = s->levels ? -128 * sum : sum;
+  to.factor = s->levels ? 1 : -2;
+  to.unit = ldexp(s->levels ? MXS_LEVEL_UNIT : 1.0, -shift);
+  return to;
+}
+
+static void strip_adjoint(const mxs_signs *s, worker *w, const mxs_pass *strip) {
+  const int64_t together = s->kernel->together;
+  const int made = strip->x != NULL && s->chunk == s->tiles;
+  for (int64_t r = 0; r < round_up(strip->replicas, together); r++)
+    w->gradients[r] = r < strip->replicas ? begin_gradient(s, strip, r, w->r + r * MXS_STRIP)
+                                          : (mxs_gradient){.r = w->r + r * MXS_STRIP};
+  for (int64_t first = 0; first < s->tiles; first += s->chunk) {
+    const mxs_tiles tiles = next_tiles(s, w, first, strip->count);
+    if (!made)
+      make_tiles(s, w, strip->first, &tiles);
+    for (int64_t r = 0; r < strip->replicas; r += together)
+      s->kernel->adjoint(&tiles, &w->gradients[r], s->entries);
+  }
+}
+
+static mxs_status signs_pass(void *self, const mxs_pass *pass) {
+  const mxs_signs *s = self;
+  worker *w = &s->workers[pass->thread];
+  if (s->stored != NULL && stored_row(s, pass->first) == NULL)
+    return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank",
+                    (long long)pass->first);
   for (int64_t done = 0; done < pass->count; done += MXS_STRIP) {
-    mxs_single strip = *pass;
-    strip.count = pass->count - done < MXS_STRIP ? pass->count - done : MXS_STRIP;
-    strip.y = pass->y != NULL ? pass->y + done : NULL;
-    strip.weight = pass->weight != NULL ? pass->weight + done : NULL;
-    strip.w = pass->w + done;
-    make_bits(s, first + done, strip.count);
-    if (pass->x != NULL)
-      strip_forward(s, &strip, S, shift);
-    if (pass->g != NULL)
-      strip_adjoint(s, &strip);
+    const mxs_pass strip = mxsi_pass_part(pass, done, MXS_STRIP);
+    if (strip.x != NULL)
+      strip_forward(s, w, &strip);
+    if (strip.g != NULL)
+      strip_adjoint(s, w, &strip);
+  }
+  return MXS_OK;
+}
+
+static void signs_info(const void *self, mxs_op_info *info) {
+  const mxs_signs *s = self;
+  const mxs_signs_kernel *kernel = s->kernel;
+  (void)snprintf(info->path, sizeof info->path, "exact integers, %s, %s", kernel->name,
+                 s->stored != NULL ? "stored bits" : "generated");
+  if (s->stored != NULL)
+    info->bytes +=
+        (mxs_blocks_own_rows(s->stored) + MXS_OCTET) * s->words * 8 + s->stored->count * 8;
+  if (s->replicas > 0)
+    info->bytes += (s->replicas / kernel->together * kernel->prepared_size +
+                    kernel->together * (int64_t)sizeof(int64_t) * MXS_TILE) *
+                   s->tiles;
+  for (int64_t t = 0; t < s->threads; t++) {
+    info->bytes += padded_chunk(s) * kernel->arranged_size + WORDS * INT64_C(8);
+    info->generate_s += s->workers[t].generate_s;
+  }
+}
+
+static void signs_destroy(void *self) {
+  mxs_signs *signs = self;
+  mxsi_signs_destroy(&signs);
+}
+
+const mxs_op_table mxsi_op_signs = {.name = "signs",
+                                    .pass = signs_pass,
+                                    .plan = signs_plan,
+                                    .point = signs_point,
+                                    .info = signs_info,
+                                    .destroy = signs_destroy};
+
+/* ---------------------------------------------------------------- entries */
+
+MXS_SIMD
+static void expand_signs(const uint64_t *words, int64_t entries, double *row) {
+  for (int64_t j = 0; j < entries; j++)
+    row[j] = 1.0 - 2.0 * (double)((words[j / MXS_TILE] >> (j % MXS_TILE)) & 1U);
+}
+
+static void expand_levels(const uint64_t *words, int64_t entries, double *row) {
+  for (int64_t j = 0; j < entries; j++) {
+    const unsigned v = (unsigned)(words[j / 8] >> (8 * (j % 8))) & 0xFFU;
+    row[j] = MXS_LEVEL_UNIT * (double)((int)mxs_level_byte(v) - 128);
+  }
+}
+
+void mxsi_signs_row(int levels, uint64_t seed, int64_t entries, int64_t row, double *values) {
+  uint64_t words[MXS_STREAM_CHUNK];
+  const int64_t per_word = levels ? 8 : MXS_TILE;
+  const int64_t chunk = MXS_STREAM_CHUNK * per_word;
+  for (int64_t start = 0; start < entries; start += chunk) {
+    const int64_t n = entries - start < chunk ? entries - start : chunk;
+    const int64_t count = round_up((n + per_word - 1) / per_word, MXS_STREAM_STEP);
+    mxs_stream_rows(seed, MXS_STREAM_ENSEMBLE, row, 1, start / per_word, count, words, count);
+    if (levels)
+      expand_levels(words, n, values + start);
+    else
+      expand_signs(words, n, values + start);
   }
 }
