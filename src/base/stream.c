@@ -25,12 +25,12 @@ INLINE lanes rotate(lanes v, int by) {
 INLINE lanes step(lanes s[STATE]) {
   const lanes out = rotate(s[0] + s[3], 23) + s[0];
   const lanes t = s[1] << 17;
-  s[2] ^= s[0];
-  s[3] ^= s[1];
-  s[1] ^= s[2];
-  s[0] ^= s[3];
-  s[2] ^= t;
-  s[3] = rotate(s[3], 45);
+  const lanes s0 = s[0] ^ s[3] ^ s[1];
+  const lanes s1 = s[1] ^ s[2] ^ s[0];
+  s[2] = s[2] ^ s[0] ^ t;
+  s[3] = rotate(s[3] ^ s[1], 45);
+  s[0] = s0;
+  s[1] = s1;
   return out;
 }
 

@@ -172,6 +172,7 @@ static void only_signs_are_stored(void **state) {
 
 static void info_tells_the_path(void **state) {
   (void)state;
+  enum { HELD = ((M + 8) * 16 + 3) * 8, X = ENTRIES * 8 }; /* bytes: bits and slots; fixed point */
   static double w[BLOCK], g[ENTRIES];
   mxs_blocks blocks;
   assert_int_equal(mxs_blocks_create(M, BLOCK, 0, 1, &blocks), MXS_OK);
@@ -183,8 +184,8 @@ static void info_tells_the_path(void **state) {
     const mxs_op_info info = mxsi_op_info(&mxsi_op_signs, signs[s]);
     assert_non_null(strstr(info.path, "exact integers, "));
     assert_non_null(strstr(info.path, s == 0 ? ", generated" : ", stored bits"));
-    assert_true(before.bytes == (s == 0 ? 0 : (M + 8) * INT64_C(16 * 8) + 3 * 8));
-    assert_true(info.bytes > before.bytes + ENTRIES * 8);
+    assert_true(before.bytes == (s == 0 ? 0 : HELD));
+    assert_true(info.bytes > before.bytes + X);
     assert_true(before.generate_s == 0.0 && (info.generate_s > 0.0) == (s == 0));
     mxsi_signs_destroy(&signs[s]);
   }
