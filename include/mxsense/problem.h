@@ -52,7 +52,8 @@ typedef struct mxs_problem_options {
   int64_t measurements; /**< use the first so many only; 0: all */
   double hold_out; /**< fraction in [0, 1) kept out of the gradient, chosen by counter; 0: none */
   uint64_t seed;   /**< of the hold-out choice */
-  mxs_storage storage; /**< of a stored A */
+  mxs_storage storage; /**< of a stored A; BITS also for the rademacher ensemble, made once and
+                          kept; other generated ensembles take AS_FILE only */
 } mxs_problem_options;
 
 /** Recipe of a planted problem: X* = U* V*^T with orthonormal singular vectors, singular values
@@ -67,6 +68,9 @@ typedef struct mxs_plant {
   double noise;         /**< standard deviation, units of y; >= 0 */
   mxs_ensemble ensemble;
   uint64_t seed;
+  int64_t blocks; /**< blocks of the fast ensemble, about: each costs a transform of n1 n2 numbers
+                     in each direction, holds at most as many measurements as the least power of two
+                     not below n1 n2, and is worked on by one rank; 0: the fewest, the fastest */
 } mxs_plant;
 
 /** Plant a problem in memory. Collective. Cost: one pass over the generated measurements.
@@ -116,9 +120,9 @@ typedef struct mxs_problem_info {
   int64_t blocks;         /**< canonical blocks of the training set */
   int64_t rows_per_block; /**< measurements in a block (the last one may have fewer) */
   int64_t truth_rank;     /**< rank of X* where it is known, else 0 */
-  int64_t bytes_local;    /**< memory held by this rank for A and y */
+  int64_t bytes_local;    /**< memory held by this rank for y, A and the operator's workspaces */
   mxs_ensemble ensemble;
-  mxs_storage storage; /**< F64 or F32 for dense */
+  mxs_storage storage; /**< AS_FILE: A is generated and not kept */
   const char *operator_name;
   uint64_t digest; /**< of the measurements and the operator; the same at any number of ranks */
 } mxs_problem_info;

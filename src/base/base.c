@@ -5,8 +5,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 enum { ERROR_TEXT_SIZE = 2048, ALIGNMENT = 64 };
+
+/* Memory of several huge pages is aligned to them, and asks for them: fewer misses of the address
+ * translation, and prefetching that does not end every 4 KB. */
+enum { HUGE_PAGE = 1 << 21, HUGE_LEAST = 1 << 22 };
 
 static _Thread_local char error_text[ERROR_TEXT_SIZE];
 static atomic_int_fast64_t outstanding;
@@ -48,16 +53,30 @@ mxs_status mxs_fail(mxs_status status, const char *format, ...) {
   return status;
 }
 
+/* NULL: no memory. */
+static void *aligned_block(size_t bytes) {
+  void *block = NULL;
+  const size_t alignment = bytes >= HUGE_LEAST ? HUGE_PAGE : ALIGNMENT;
+  if (posix_memalign(&block, alignment, bytes) != 0)
+    return NULL;
+#ifdef MADV_HUGEPAGE
+  if (bytes >= HUGE_LEAST)
+    (void)madvise(block, bytes, MADV_HUGEPAGE); /* a wish: small pages serve as well */
+#endif
+  return block;
+}
+
 mxs_status mxs_alloc(int64_t count, size_t size, void *out) {
   void *block = NULL;
   memcpy(out, &block, sizeof block);
   size_t bytes = 0;
   if (count < 0 || __builtin_mul_overflow((size_t)count, size, &bytes) ||
-      bytes > (size_t)PTRDIFF_MAX - ALIGNMENT)
+      bytes > (size_t)PTRDIFF_MAX - HUGE_PAGE)
     return mxs_fail(MXS_ERR_MEMORY, "cannot allocate %lld elements of %zu bytes: size overflows",
                     (long long)count, size);
   bytes = bytes == 0 ? ALIGNMENT : bytes;
-  if (posix_memalign(&block, ALIGNMENT, bytes) != 0)
+  block = aligned_block(bytes);
+  if (block == NULL)
     return mxs_fail(MXS_ERR_MEMORY,
                     "cannot allocate %.3g GB: use more ranks or nodes, or a smaller k",
                     (double)bytes * 1e-9);

@@ -14,6 +14,8 @@ typedef enum mxs_stream {
   MXS_STREAM_TRUTH_U = 1,
   MXS_STREAM_TRUTH_V = 2,
   MXS_STREAM_NOISE = 3,
+  MXS_STREAM_FAST_SIGNS = 4,
+  MXS_STREAM_FAST_ROWS = 5,
   MXS_STREAM_START_U = 16,
   MXS_STREAM_START_V = 17,
   MXS_STREAM_HOLD_OUT = 18,
@@ -28,10 +30,8 @@ void mxs_philox4x32(const uint32_t key[2], const uint32_t counter[4], uint32_t o
 void mxs_random_words(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, int64_t count, uint32_t *words);
 
-/** N(0, 1) numbers 4c .. 4c + 3 of row `row` for the same counters, by Box-Muller from 32-bit
- *  uniforms u = (word + 1/2) 2^-32:  (r cos t, r sin t) with r = sqrt(-2 log u_0), t = 2 pi u_1,
- *  then the same of words 2 and 3. log, sin and cos are ours, from basic IEEE operations: the same
- *  bits on every machine. |value| < 6.8. */
+/** N(0, 1) numbers 4c .. 4c + 3 of row `row` for the same counters: those of output words 0 (the
+ * low half) and 1, then those of 2 and 3, by normal.h. */
 void mxs_random_gaussian(
     uint64_t seed, mxs_stream stream, int64_t row, int64_t first, int64_t count, double *values);
 

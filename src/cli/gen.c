@@ -1,6 +1,7 @@
 #include "cli/cli.h"
 #include "comm/blocks.h"
 #include "problem/file.h"
+#include "problem/problem_impl.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,17 +29,17 @@ static const char after[] =
 
 typedef struct gen_fields {
   int ensemble, storage;
-  int64_t n1, n2, rank, measurements, seed;
+  int64_t n1, n2, rank, measurements, blocks, seed;
   double condition, noise, hold_out;
   char *output;
 } gen_fields;
 
-static const mxs_choice ensembles[] = {{"gaussian", MXS_ENSEMBLE_GAUSSIAN},
-                                       {"rademacher", MXS_ENSEMBLE_RADEMACHER},
-                                       {"dense", MXS_ENSEMBLE_DENSE},
-                                       {NULL, 0}};
+static const mxs_choice ensembles[] = {
+    {"gaussian", MXS_ENSEMBLE_GAUSSIAN},     {"gaussian8", MXS_ENSEMBLE_GAUSSIAN8},
+    {"rademacher", MXS_ENSEMBLE_RADEMACHER}, {"fast", MXS_ENSEMBLE_FAST},
+    {"dense", MXS_ENSEMBLE_DENSE},           {NULL, 0}};
 static const mxs_choice storages[] = {
-    {"f64", MXS_STORAGE_F64}, {"f32", MXS_STORAGE_F32}, {NULL, 0}};
+    {"f64", MXS_STORAGE_F64}, {"f32", MXS_STORAGE_F32}, {"bf16", MXS_STORAGE_BF16}, {NULL, 0}};
 
 #define FIELD(name) .key = #name, .offset = offsetof(gen_fields, name)
 
@@ -54,8 +55,13 @@ static const mxs_option options[] = {
     {FIELD(ensemble), .type = MXS_OPTION_CHOICE, .preset = "gaussian", .choices = ensembles,
      .section = "Measurements",
      .help =
-         "gaussian: entries of A i.i.d. N(0, 1); rademacher: +1 or -1; both generated when needed; "
-         "dense: the gaussian entries, stored in the file"},
+         "gaussian: entries of A i.i.d. N(0, 1); gaussian8: of 256 levels; rademacher: +1 or "
+         "-1; fast: random rows of a Walsh-Hadamard transform with random signs, in blocks; all "
+         "generated when needed; dense: the gaussian entries, stored in the file"},
+    {FIELD(blocks), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
+     .high = INFINITY, .section = "Measurements",
+     .help = "of --ensemble fast: each costs one transform in each direction and is worked on by "
+             "one rank; auto: as few as can be, the fastest"},
     {FIELD(storage), .type = MXS_OPTION_CHOICE, .preset = "f64", .choices = storages,
      .section = "Measurements", .help = "of the A of --ensemble dense"},
     {FIELD(measurements), .type = MXS_OPTION_INTEGER, .low = 1, .high = INFINITY,
@@ -94,6 +100,9 @@ static mxs_status parse(const mxs_cli_args *args, gen_fields *fields) {
   if (fields->ensemble != MXS_ENSEMBLE_DENSE && mxs_cli_given(&table, args, "storage"))
     return mxs_fail(MXS_ERR_SETTINGS,
                     "--storage: only --ensemble dense stores A: drop one of the two options");
+  if (fields->ensemble != MXS_ENSEMBLE_FAST && mxs_cli_given(&table, args, "blocks"))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "--blocks: only --ensemble fast has blocks: drop one of the two options");
   return MXS_OK;
 }
 
@@ -106,7 +115,8 @@ static mxs_plant plant_of(const gen_fields *fields) {
                      .condition = fields->condition,
                      .noise = fields->noise,
                      .ensemble = (mxs_ensemble)fields->ensemble,
-                     .seed = (uint64_t)fields->seed};
+                     .seed = (uint64_t)fields->seed,
+                     .blocks = fields->blocks};
 }
 
 static void report(const mxs_cli_session *session,
@@ -114,22 +124,23 @@ static void report(const mxs_cli_session *session,
                    const mxs_plant *plant) {
   struct stat entry = {0};
   (void)stat(fields->output, &entry); /* written and verified: the size is for information */
-  const int64_t rows = mxs_blocks_rows(plant->measurements, plant->rank);
+  const int64_t own_rows = mxsi_plant_shape(plant).block_rows;
+  const int64_t rows = own_rows > 0 ? own_rows : mxs_blocks_rows(plant->measurements, plant->rank);
   const double freedom = (double)plant->rank * (double)(plant->n1 + plant->n2 - plant->rank);
-  const char *name = ensembles[0].word;
-  for (const mxs_choice *choice = ensembles; choice->word != NULL; choice++)
-    if (choice->value == fields->ensemble)
-      name = choice->word;
   mxs_cli_print(session, "wrote %s, %.3g MB, verified\n", fields->output,
                 (double)entry.st_size * 1e-6);
   mxs_cli_print(session, "  X*            %lld x %lld, rank %lld, condition %g\n",
                 (long long)plant->n1, (long long)plant->n2, (long long)plant->rank,
                 plant->condition);
   mxs_cli_print(session, "  measurements  m = %lld %s, noise %g; %lld more held out\n",
-                (long long)plant->measurements, name, plant->noise, (long long)plant->held_out);
-  mxs_cli_print(session, "  blocks        %lld of %lld measurements, at k = %lld\n",
-                (long long)((plant->measurements + rows - 1) / rows), (long long)rows,
-                (long long)plant->rank);
+                (long long)plant->measurements, mxs_ensemble_name(plant->ensemble), plant->noise,
+                (long long)plant->held_out);
+  mxs_cli_print(session, "  blocks        %lld of %lld measurements",
+                (long long)((plant->measurements + rows - 1) / rows), (long long)rows);
+  if (own_rows > 0)
+    mxs_cli_print(session, "\n");
+  else
+    mxs_cli_print(session, ", at k = %lld\n", (long long)plant->rank);
   mxs_cli_print(session, "  rho           m / (r (n1 + n2 - r)) = %.3g\n",
                 (double)plant->measurements / freedom);
 }

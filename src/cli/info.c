@@ -37,11 +37,16 @@ static void print_header(const mxs_cli_session *s, const char *path, const mxs_p
   mxs_cli_print(s, "  X             %lld x %lld\n", (long long)h->n1, (long long)h->n2);
   mxs_cli_print(s, "  measurements  %lld, and %lld held out\n", (long long)h->m,
                 (long long)h->m_validation);
-  mxs_cli_print(s, "  ensemble      %s (A %s)%s%s\n", mxs_ensemble_name(h->ensemble),
+  mxs_cli_print(s, "  ensemble      %s (A %s)%s%s%s\n", mxs_ensemble_name(h->ensemble),
                 h->ensemble == MXS_ENSEMBLE_DENSE ? "stored" : "generated when needed",
-                h->entries[0] != '\0' ? ", " : "", h->entries);
+                h->entries[0] != '\0' ? ", " : "", h->entries,
+                h->storage == MXS_STORAGE_BF16 ? ", all bf16 numbers" : "");
   if (h->ensemble != MXS_ENSEMBLE_DENSE)
     mxs_cli_print(s, "  seed          %llu\n", (unsigned long long)h->seed);
+  if (h->block_rows > 0)
+    mxs_cli_print(s, "  blocks        %lld of %lld measurements\n",
+                  (long long)((h->m + h->block_rows - 1) / h->block_rows),
+                  (long long)h->block_rows);
   if (h->truth == MXS_TRUTH_NONE)
     mxs_cli_print(s, "  truth         not in the file\n");
   else if (h->truth == MXS_TRUTH_MATRIX)

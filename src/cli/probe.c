@@ -42,7 +42,8 @@ static mxs_status make_sample(const mxs_comm *comm,
   const mxs_problem_options options = {.k = shape->k};
   const int64_t m = sample_size(comm, shape);
   mxs_problem *p = NULL;
-  MXS_TRY(mxsi_problem_begin(comm->mpi, shape->n1, shape->n2, m, 0, &options, &p));
+  MXS_TRY(mxsi_problem_begin(comm->mpi, &(mxs_shape){.n1 = shape->n1, .n2 = shape->n2, .m = m},
+                             &options, &p));
   p->ensemble = shape->ensemble;
   p->storage = shape->storage;
   p->m_train = m;

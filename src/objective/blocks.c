@@ -29,9 +29,13 @@ mxs_status mxsi_objective_run(mxs_objective *o, int64_t jobs, mxsi_job job, void
   job_queue queue = {.next = 0, .jobs = jobs};
   for (int t = 0; t < o->threads; t++)
     o->worker[t].status = MXS_OK;
-#pragma omp parallel for num_threads(o->threads) schedule(static, 1) if (o->threads > 1)
-  for (int t = 0; t < o->threads; t++)
-    work(o, t, &queue, job, ctx);
+  if (o->threads == 1) {
+    work(o, 0, &queue, job, ctx);
+  } else {
+#pragma omp parallel for num_threads(o->threads) schedule(static, 1)
+    for (int t = 0; t < o->threads; t++)
+      work(o, t, &queue, job, ctx);
+  }
   for (int t = 0; t < o->threads; t++)
     if (o->worker[t].status != MXS_OK)
       return mxs_fail(o->worker[t].status, "%s", o->worker[t].text); /* texts are per thread */

@@ -1,13 +1,12 @@
 #include "base/hash.h"
-#include "op/kernels.h"
+#include "base/simd.h"
 #include "op/op.h"
 
-static int64_t element_size(const mxs_dense *dense) {
-  return dense->storage == MXS_STORAGE_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(double);
-}
+#include <string.h>
 
 static void dense_destroy(void *self) {
   mxs_dense *dense = self;
+  mxsi_rows_clear(&dense->visits);
   mxs_release(&dense->rows);
   mxs_release(&dense->slot);
   mxs_release(&dense);
@@ -23,6 +22,7 @@ mxs_status mxsi_dense_create(int64_t entries,
   dense->entries = entries;
   dense->storage = storage;
   dense->blocks = blocks;
+  mxsi_rows_init(&dense->visits, storage, entries);
   mxs_status status = MXS_OK;
   int64_t total = 0;
   if (__builtin_mul_overflow(mxs_blocks_own_rows(blocks), entries, &total)) {
@@ -31,7 +31,7 @@ mxs_status mxsi_dense_create(int64_t entries,
                  (long long)mxs_blocks_own_rows(blocks), (long long)entries);
     goto cleanup;
   }
-  MXS_TRY_GOTO(status, mxs_alloc(total, (size_t)element_size(dense), &dense->rows), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(total, (size_t)mxsi_entry_bytes(storage), &dense->rows), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(blocks->count, sizeof *dense->slot, &dense->slot), cleanup);
   for (int64_t block = 0; block < blocks->count; block++)
     dense->slot[block] = -1;
@@ -44,71 +44,110 @@ cleanup:
   return status;
 }
 
-/* Address of the stored rows of a range inside one block; NULL if another rank has them. */
-static const void *rows_at(const mxs_dense *dense, int64_t first) {
-  const int64_t block = first / dense->blocks->rows;
-  if (dense->slot[block] < 0)
-    return NULL;
-  const int64_t row = dense->slot[block] + first % dense->blocks->rows;
-  return (const char *)dense->rows + row * dense->entries * element_size(dense);
+/* Place of the stored row of a measurement; -1 if another rank has it. */
+static int64_t row_of(const mxs_dense *dense, int64_t first) {
+  const int64_t slot = dense->slot[first / dense->blocks->rows];
+  return slot < 0 ? -1 : slot + first % dense->blocks->rows;
+}
+
+static void *row_at(const mxs_dense *dense, int64_t row) {
+  return (char *)dense->rows + row * mxsi_row_bytes(&dense->visits);
+}
+
+static mxs_status not_ours(int64_t first) {
+  return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank", (long long)first);
 }
 
 static mxs_status dense_pass(void *self, const mxs_pass *pass) {
   const mxs_dense *dense = self;
-  const char *a = rows_at(dense, pass->first);
-  if (a == NULL)
-    return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank",
-                    (long long)pass->first);
-  for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
-    const mxs_pass group = mxsi_pass_part(pass, done, MXS_GROUP);
-    const void *rows = a + done * dense->entries * element_size(dense);
-    for (int64_t r = 0; r < pass->replicas; r++) {
-      const mxs_single single = mxsi_pass_single(&group, r);
-      if (dense->storage == MXS_STORAGE_F32)
-        mxsi_kernel_f32(&single, dense->entries, rows);
-      else
-        mxsi_kernel_f64(&single, dense->entries, rows);
-    }
-  }
+  const int64_t row = row_of(dense, pass->first);
+  if (row < 0)
+    return not_ours(pass->first);
+  MXS_TRY(mxsi_rows_begin(&dense->visits, pass));
+  /* Blocks lie in the order of their passes: the next one is what the next pass wants. */
+  mxsi_rows_visit(&dense->visits, pass, row_at(dense, row),
+                  mxs_blocks_own_rows(dense->blocks) - row - pass->count);
+  mxsi_rows_end(&dense->visits, pass);
   return MXS_OK;
+}
+
+static mxs_status dense_plan(void *self, int64_t replicas, int threads) {
+  mxs_dense *dense = self;
+  return mxsi_rows_plan(&dense->visits, replicas, threads);
+}
+
+static mxs_status dense_point(void *self, int64_t replicas, const double *const *x) {
+  mxs_dense *dense = self;
+  return mxsi_rows_point(&dense->visits, replicas, x);
 }
 
 static mxs_status dense_frobenius2(void *self, int64_t first, int64_t count, double *sum) {
   const mxs_dense *dense = self;
-  const void *rows = rows_at(dense, first);
-  if (rows == NULL)
-    return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank", (long long)first);
-  double total = 0.0;
-  for (int64_t i = 0; i < count; i++) {
-    double lanes[8] = {0};
-    for (int64_t j = 0; j < dense->entries; j++) {
-      const int64_t at = i * dense->entries + j;
-      const double a = dense->storage == MXS_STORAGE_F32 ? (double)((const float *)rows)[at]
-                                                         : ((const double *)rows)[at];
-      lanes[j % 8] += a * a;
-    }
-    total += ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) +
-             ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
-  }
-  *sum = total;
+  const int64_t row = row_of(dense, first);
+  if (row < 0)
+    return not_ours(first);
+  *sum = mxsi_rows_squares(&dense->visits, count, row_at(dense, row));
   return MXS_OK;
 }
 
+static void dense_info(const void *self, mxs_op_info *info) {
+  const mxs_dense *dense = self;
+  mxsi_rows_info(&dense->visits, info);
+  info->bytes += mxs_blocks_own_rows(dense->blocks) * mxsi_row_bytes(&dense->visits) +
+                 dense->blocks->count * (int64_t)sizeof *dense->slot;
+}
+
+/* A float between whose low bits and v nothing is lost: what is not exact ends in an odd digit, so
+ * that rounding it further is rounding v. */
+static uint32_t rounded_to_odd(double v) {
+  const float f = (float)v;
+  uint32_t bits = 0;
+  memcpy(&bits, &f, sizeof bits);
+  const double back = (double)f;
+  if (back == v)
+    return bits;
+  return (__builtin_fabs(back) > __builtin_fabs(v) ? bits - 1 : bits) | 1U;
+}
+
+static uint16_t to_bf16(double v) {
+  const uint32_t bits = rounded_to_odd(v);
+  if (v != v)
+    return (uint16_t)(bits >> 16 | 0x40U);
+  return (uint16_t)((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+
+MXS_SIMD
+static void put_f32(float *row, int64_t n, const double *values) {
+  for (int64_t j = 0; j < n; j++)
+    row[j] = (float)values[j];
+}
+
 void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *values) {
-  const int64_t first = row * dense->entries;
-  for (int64_t j = 0; j < count * dense->entries; j++) {
+  const int64_t n = dense->entries;
+  for (int64_t i = 0; i < count; i++) {
+    void *to = row_at(dense, row + i);
+    const double *from = values + i * n;
     if (dense->storage == MXS_STORAGE_F32)
-      ((float *)dense->rows)[first + j] = (float)values[j];
+      put_f32(to, n, from);
+    else if (dense->storage == MXS_STORAGE_BF16)
+      for (int64_t j = 0; j < n; j++)
+        ((uint16_t *)to)[mxsi_entry_place(dense->storage, n, j)] = to_bf16(from[j]);
     else
-      ((double *)dense->rows)[first + j] = values[j];
+      memcpy(to, from, (size_t)n * sizeof *from);
   }
 }
 
 uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count) {
-  const void *rows = rows_at(dense, first);
-  return rows == NULL ? 0
-                      : mxs_hash64(rows, (size_t)(count * dense->entries * element_size(dense)), 0);
+  const int64_t row = row_of(dense, first);
+  return row < 0
+             ? 0
+             : mxs_hash64(row_at(dense, row), (size_t)(count * mxsi_row_bytes(&dense->visits)), 0);
 }
 
-const mxs_op_table mxsi_op_dense = {
-    .name = "dense", .pass = dense_pass, .frobenius2 = dense_frobenius2, .destroy = dense_destroy};
+const mxs_op_table mxsi_op_dense = {.name = "dense",
+                                    .pass = dense_pass,
+                                    .plan = dense_plan,
+                                    .point = dense_point,
+                                    .frobenius2 = dense_frobenius2,
+                                    .info = dense_info,
+                                    .destroy = dense_destroy};

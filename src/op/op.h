@@ -6,6 +6,7 @@
 #include "comm/blocks.h"
 #include "mxsense/op.h"
 #include "mxsense/problem.h"
+#include "op/kernels_rows.h"
 
 /** The part of a pass that starts `done` measurements in: up to `most` of them. Local. */
 mxs_pass mxsi_pass_part(const mxs_pass *pass, int64_t done, int64_t most);
@@ -18,6 +19,9 @@ typedef struct mxs_single {
 } mxs_single;
 
 mxs_single mxsi_pass_single(const mxs_pass *pass, int64_t r);
+
+/** A pass for one matrix over single->count rows of doubles at a. Local. */
+void mxsi_kernel_f64(const mxs_single *single, int64_t entries, const double *a);
 
 /** A pass for one matrix, measurements first .. first + single->count - 1, `plan` and `point`
  *  included. Local. */
@@ -42,10 +46,12 @@ extern const mxs_op_table mxsi_op_dense;
 
 typedef struct mxs_dense {
   int64_t entries;          /**< n1 n2 */
-  mxs_storage storage;      /**< MXS_STORAGE_F64 or MXS_STORAGE_F32 */
-  void *rows;               /**< own_rows x entries doubles or floats, row-major */
+  mxs_storage storage;      /**< MXS_STORAGE_F64, _F32 or _BF16 */
+  void *rows;               /**< own_rows x entries doubles, floats or bf16 (mxsi_entry_place),
+                               row-major */
   const mxs_blocks *blocks; /**< borrowed: where a measurement's row is */
   int64_t *slot;            /**< slot[block]: row of its first measurement, -1: not ours */
+  mxs_rows visits;
 } mxs_dense;
 
 /** Allocate the rows for the blocks that this rank owns; mxsi_op_dense.destroy frees it. Local. */
@@ -54,18 +60,19 @@ MXS_CHECKED mxs_status mxsi_dense_create(int64_t entries,
                                          const mxs_blocks *blocks,
                                          mxs_dense **out);
 
-/** Write rows row .. row + count - 1 of `rows`, rounded to the storage. Local. */
+/** Write rows row .. row + count - 1 of `rows`, each entry rounded once to the storage, to nearest
+ *  even; NaN stays NaN. Local. */
 void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *values);
 
 /** Digest of the stored bytes of a range inside one own block. Local. */
 uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count);
 
-/** Generated ensembles, format version 1: entry (i, p, q), j = p n2 + q.
- *   - rademacher, gaussian8: from the words of base/stream.h, row i of the stream
- *     MXS_STREAM_ENSEMBLE; formulas in op/signs.h;
- *   - gaussian: from Philox4x32-10 with key (seed low, seed high) and counter words (c low 32 bits,
- *     c bits 32..47 | MXS_STREAM_ENSEMBLE << 16, i low, i high), c = j / 4; mxs_random_gaussian()
- *     of the four output words gives entries 4c .. 4c + 3. */
+/** Generated ensembles, format version 1: entry (i, p, q), j = p n2 + q, words from row i of the
+ *  stream MXS_STREAM_ENSEMBLE (base/stream.h).
+ *   - rademacher, gaussian8: formulas in op/signs.h;
+ *   - gaussian: word 8 s + l, 0 <= l < 8, gives entries 16 s + l and 16 s + 8 + l by Box-Muller
+ *     (base/normal.h);
+ *   - fast: from streams of its own, in op/fast.h. */
 
 enum { MXS_ENSEMBLE_VERSION = 1 };
 

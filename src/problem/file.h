@@ -23,6 +23,7 @@ typedef struct mxs_problem_header {
       storage; /**< smallest that holds the file's A exactly; AS_FILE for a generated ensemble */
   char entries[8]; /**< type of A on disk: "f64", "f32", "i8", ...; "" for a generated ensemble */
   uint64_t seed;   /**< of a generated ensemble */
+  int64_t block_rows; /**< of the fast ensemble, else 0 */
   mxs_truth_form truth;
   int64_t truth_rank; /**< columns of /truth/U, else 0 */
   double noise_std;   /**< NaN: the file does not say */
@@ -43,10 +44,11 @@ MXS_CHECKED mxs_status mxs_problem_peek(const char *path, mxs_problem_header *ou
 MXS_CHECKED mxs_status mxs_problem_verify(const char *path, char **report);
 
 /** Plant a problem and write it: for generated ensembles y, the truth and the recipe; for
- *  MXS_ENSEMBLE_DENSE also A, the entries of the gaussian ensemble rounded to `storage`, with y of
- *  the rounded A. Collective. Each rank makes and writes its own blocks to a temporary file beside
- *  `path`, reads others' back and compares digests; then fsync and rename. The bits of the contents
- *  are the same at any number of ranks. Memory per rank: one block of A, y, and X*.
+ *  MXS_ENSEMBLE_DENSE also A, the entries of the gaussian ensemble rounded to `storage` (F64, F32,
+ *  or BF16, whose numbers are written as floats), with y of the rounded A. Collective. Each rank
+ * makes and writes its own blocks to a temporary file beside `path`, reads others' back and
+ * compares digests; then fsync and rename. The bits of the contents are the same at any number of
+ * ranks. Memory per rank: one block of A, y, and X*.
  *  @retval MXS_ERR_SETTINGS the recipe is out of range  @retval MXS_ERR_CREATE `path` exists, or
  *  its directory does not
  *  @retval MXS_ERR_PERMISSION the directory is not writable  @retval MXS_ERR_IO writing failed, or

@@ -81,7 +81,7 @@ static mxs_status describe_outputs(gen *g) {
   const mxs_plant *plant = g->plant;
   const mxs_blocks *train = &g->problem->train.blocks;
   const mxs_blocks *validation = &g->problem->validation.blocks;
-  const hid_t entries = g->storage == MXS_STORAGE_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
+  const hid_t entries = g->storage == MXS_STORAGE_F64 ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT;
   output *out = g->outputs;
   MXS_TRY(describe_rows(&out[MXSI_FILE_Y], H5T_NATIVE_DOUBLE, 1, train, 0, 0));
   MXS_TRY(describe_rows(&out[MXSI_FILE_VALIDATION_Y], H5T_NATIVE_DOUBLE, 1, validation, 0, 0));
@@ -104,7 +104,9 @@ static mxs_status prepare_dense(gen *g) {
   const int64_t validation = plant->held_out > 0 ? g->problem->validation.blocks.rows : 0;
   const int64_t rows = train > validation ? train : validation;
   MXS_TRY(mxs_blocks_create(rows, rows, 0, 1, &g->one));
-  MXS_TRY(mxsi_dense_create(entries, g->storage, &g->one, &g->dense));
+  MXS_TRY(mxsi_dense_create(entries,
+                            g->storage == MXS_STORAGE_F64 ? MXS_STORAGE_F64 : MXS_STORAGE_F32,
+                            &g->one, &g->dense));
   MXS_TRY(mxs_alloc(entries, sizeof *g->row, &g->row));
   MXS_TRY(mxs_alloc(entries, sizeof *g->X, &g->X));
   mxs_la_gemm(0, 1, 1.0, mxs_cview(g->U, plant->n1, plant->rank),
@@ -116,9 +118,9 @@ static mxs_status prepare_dense(gen *g) {
 static mxs_status make_data(gen *g, MPI_Comm comm) {
   const mxs_plant *plant = g->plant;
   const mxs_problem_options options = {.k = 1};
+  const mxs_shape shape = mxsi_plant_shape(plant);
   if (is_dense(g))
-    MXS_TRY(mxsi_problem_begin(comm, plant->n1, plant->n2, plant->measurements, plant->held_out,
-                               &options, &g->problem));
+    MXS_TRY(mxsi_problem_begin(comm, &shape, &options, &g->problem));
   else
     MXS_TRY(mxs_problem_plant(comm, plant, &options, &g->problem));
   mxs_status status = mxs_alloc(plant->n1 * plant->rank, sizeof *g->U, &g->U);
@@ -142,6 +144,8 @@ static mxs_status put_recipe(const gen *g) {
   MXS_TRY(mxs_store_put_integer(g->file, "m", plant->measurements));
   MXS_TRY(mxs_store_put_unsigned(g->file, "seed", plant->seed));
   MXS_TRY(mxs_store_put_integer(g->file, "ensemble_version", MXS_ENSEMBLE_VERSION));
+  if (plant->ensemble == MXS_ENSEMBLE_FAST)
+    MXS_TRY(mxs_store_put_integer(g->file, "block_rows", g->problem->block_rows));
   MXS_TRY(mxs_store_put_number(g->file, "noise_std", plant->noise));
   MXS_TRY(mxs_store_put_number(g->file, "condition", plant->condition));
   return mxs_store_put_integer(g->file, "rank", plant->rank);
@@ -160,6 +164,8 @@ static mxs_status create_outputs(gen *g) {
     MXS_TRY(mxs_store_create_set(g->file, g->path, mxsi_file_digest_name(i), H5T_STD_U64LE, 2, dims,
                                  MXS_STORE_PLAIN, &out->digest_set));
     MXS_TRY(mxs_store_put_integer(out->digest_set, "rows_per_digest", out->groups.rows_per_digest));
+    if (g->storage == MXS_STORAGE_BF16 && (i == MXSI_FILE_A || i == MXSI_FILE_VALIDATION_A))
+      MXS_TRY(mxs_store_put_text(out->set, MXSI_FILE_STORAGE, mxs_storage_name(MXS_STORAGE_BF16)));
   }
   return MXS_OK;
 }
@@ -211,6 +217,8 @@ static mxs_status measure_block(const gen *g, int64_t first, int64_t count, doub
   const int64_t entries = g->plant->n1 * g->plant->n2;
   for (int64_t i = 0; i < count; i++) {
     mxsi_generated_rows(MXS_ENSEMBLE_GAUSSIAN, g->plant->seed, entries, first + i, 1, g->row);
+    for (int64_t j = 0; j < entries && g->storage == MXS_STORAGE_BF16; j++)
+      g->row[j] = mxsi_file_round_bf16(g->row[j]);
     mxsi_dense_put(g->dense, i, 1, g->row);
   }
   const mxs_single pass = {.count = count, .x = g->X, .w = y};
@@ -366,7 +374,7 @@ mxs_status mxs_problem_gen(MPI_Comm comm,
                            mxs_storage storage,
                            const char *path) {
   gen g = {.plant = plant,
-           .storage = storage == MXS_STORAGE_F32 ? storage : MXS_STORAGE_F64,
+           .storage = storage != MXS_STORAGE_AS_FILE ? storage : MXS_STORAGE_F64,
            .path = path,
            .file = H5I_INVALID_HID};
   mxs_comm *own = NULL;
@@ -374,7 +382,10 @@ mxs_status mxs_problem_gen(MPI_Comm comm,
     g.outputs[i].set = g.outputs[i].digest_set = H5I_INVALID_HID;
   MXS_TRY(mxsi_plant_check(plant));
   if (plant->ensemble == MXS_ENSEMBLE_USER)
-    return mxs_fail(MXS_ERR_SETTINGS, "ensemble: give dense, gaussian or rademacher");
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "ensemble: give dense, gaussian, gaussian8, rademacher or fast");
+  if (storage == MXS_STORAGE_BITS)
+    return mxs_fail(MXS_ERR_SETTINGS, "storage: give f64, f32 or bf16");
   MXS_TRY(mxs_comm_create(comm, &own));
   g.comm = own;
   mxs_status status = reserve(&g);

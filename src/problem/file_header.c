@@ -1,12 +1,12 @@
 #include "problem/file_impl.h"
 
-#include "op/op.h"
+#include "op/fast.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#define ENSEMBLES_HERE "this build has: dense, gaussian, rademacher"
+#define ENSEMBLES_HERE "this build has: dense, gaussian, gaussian8, rademacher, fast"
 
 /* The ensemble named by the file, or told by the datasets it has. */
 static mxs_status find_ensemble(hid_t file, const char *path, mxs_ensemble *ensemble) {
@@ -25,16 +25,15 @@ static mxs_status find_ensemble(hid_t file, const char *path, mxs_ensemble *ense
         "%s: there is neither a dataset /A nor a root attribute `ensemble`; store A with shape "
         "(m, n1, n2)",
         path);
-  if (strcmp(name, "dense") == 0)
-    *ensemble = MXS_ENSEMBLE_DENSE;
-  else if (strcmp(name, "gaussian") == 0)
-    *ensemble = MXS_ENSEMBLE_GAUSSIAN;
-  else if (strcmp(name, "rademacher") == 0)
-    *ensemble = MXS_ENSEMBLE_RADEMACHER;
-  else
-    return mxs_fail(MXS_ERR_DATA, "%s: ensemble `%s` is not available; " ENSEMBLES_HERE, path,
-                    name);
-  return MXS_OK;
+  static const mxs_ensemble known[] = {MXS_ENSEMBLE_DENSE, MXS_ENSEMBLE_GAUSSIAN,
+                                       MXS_ENSEMBLE_GAUSSIAN8, MXS_ENSEMBLE_RADEMACHER,
+                                       MXS_ENSEMBLE_FAST};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+    if (strcmp(name, mxs_ensemble_name(known[i])) == 0) {
+      *ensemble = known[i];
+      return MXS_OK;
+    }
+  return mxs_fail(MXS_ERR_DATA, "%s: ensemble `%s` is not available; " ENSEMBLES_HERE, path, name);
 }
 
 /* A problem of ours says so; a file of a user need not, but a checkpoint must not pass for one. */
@@ -118,6 +117,20 @@ static mxs_status check_rows(const mxs_store_set *set, const char *y, int64_t m)
                   last ? "; store np.moveaxis(A, -1, 0)" : " and must agree");
 }
 
+/* What the file says of how few bits its entries need; its promise is checked when they are read.
+ */
+static mxs_status read_storage(const mxs_store_set *set, mxs_storage *storage) {
+  char name[16];
+  MXS_TRY(mxs_store_get_text(set->id, set->path, MXSI_FILE_STORAGE, name, sizeof name));
+  if (strcmp(name, mxs_storage_name(MXS_STORAGE_BF16)) != 0)
+    return mxs_fail(MXS_ERR_DATA,
+                    "%s: /%s: attribute " MXSI_FILE_STORAGE
+                    " is `%s`; it may be `bf16`, or not be there",
+                    set->path, set->name, name);
+  *storage = MXS_STORAGE_BF16;
+  return MXS_OK;
+}
+
 static mxs_status read_dense(hid_t file, const char *path, mxs_problem_header *out) {
   mxs_store_set set;
   mxs_status status = MXS_OK;
@@ -131,6 +144,8 @@ static mxs_status read_dense(hid_t file, const char *path, mxs_problem_header *o
   }
   (void)snprintf(out->entries, sizeof out->entries, "%s", set.type_name);
   out->storage = set.bits <= (set.is_integer ? 24 : 32) ? MXS_STORAGE_F32 : MXS_STORAGE_F64;
+  if (mxs_store_has_attribute(set.id, MXSI_FILE_STORAGE))
+    status = read_storage(&set, &out->storage);
 cleanup:
   mxs_store_set_close(&set);
   return status;
@@ -150,8 +165,28 @@ static mxs_status read_generated(hid_t file, const char *path, mxs_problem_heade
                     path, (long long)m, (long long)out->m);
   if (version != MXS_ENSEMBLE_VERSION)
     return mxs_fail(MXS_ERR_DATA,
-                    "%s: ensemble_version %lld is not available; this build has version %d", path,
-                    (long long)version, MXS_ENSEMBLE_VERSION);
+                    "%s: ensemble_version %lld is not available, this build has version %d: "
+                    "generate the problem again, or use the version of the program that wrote it",
+                    path, (long long)version, MXS_ENSEMBLE_VERSION);
+  return MXS_OK;
+}
+
+/* Blocks of the fast ensemble; n1 n2 and m are known to be sound. */
+static mxs_status read_blocks(hid_t file, const char *path, mxs_problem_header *out) {
+  const int64_t order = mxsi_fast_order(out->n1 * out->n2);
+  MXS_TRY(mxs_store_get_integer(file, path, "block_rows", &out->block_rows));
+  if (out->block_rows < 1 || out->block_rows > order)
+    return mxs_fail(MXS_ERR_DATA,
+                    "%s: block_rows = %lld is not in 1 .. %lld, the order of the transform for "
+                    "%lld x %lld",
+                    path, (long long)out->block_rows, (long long)order, (long long)out->n1,
+                    (long long)out->n2);
+  const int64_t m = out->m > out->m_validation ? out->m : out->m_validation;
+  if ((m - 1) / out->block_rows >= MXS_MAX_BLOCKS)
+    return mxs_fail(MXS_ERR_DATA,
+                    "%s: %lld measurements in blocks of block_rows = %lld are more than %d blocks: "
+                    "generate the problem with fewer",
+                    path, (long long)m, (long long)out->block_rows, (int)MXS_MAX_BLOCKS);
   return MXS_OK;
 }
 
@@ -230,6 +265,8 @@ mxs_status mxsi_file_header(hid_t file, const char *path, mxs_problem_header *ou
     MXS_TRY(read_generated(file, path, out));
   MXS_TRY(check_size(path, out->n1, out->n2, out->m));
   MXS_TRY(read_validation(file, path, out));
+  if (out->ensemble == MXS_ENSEMBLE_FAST)
+    MXS_TRY(read_blocks(file, path, out));
   MXS_TRY(read_truth(file, path, out));
   if (mxs_store_has_attribute(file, "noise_std"))
     MXS_TRY(mxs_store_get_number(file, path, "noise_std", &out->noise_std));

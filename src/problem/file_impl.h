@@ -8,6 +8,10 @@
 
 enum { MXS_PROBLEM_FORMAT_VERSION = 1 };
 
+/** Attribute of /A, /validation/A: the storage that holds the entries exactly, where the type does
+ * not tell ("bf16"). */
+#define MXSI_FILE_STORAGE "storage"
+
 /** As mxs_problem_peek(), of an open file. Local. */
 MXS_CHECKED mxs_status mxsi_file_header(hid_t file, const char *path, mxs_problem_header *out);
 
@@ -16,6 +20,25 @@ MXS_CHECKED mxs_status mxsi_file_header(hid_t file, const char *path, mxs_proble
  *  @retval MXS_ERR_DATA names dataset and index of the first entry that is not finite */
 MXS_CHECKED mxs_status
 mxsi_file_rows(const mxs_store_set *set, hid_t type, int64_t first, int64_t count, void *rows);
+
+/** Nearest number with the 8 leading bits of a bf16, ties to even; infinite beyond its range.
+ *  `value` is finite. Local. */
+double mxsi_file_round_bf16(double value);
+
+/** Round rows first .. first + count - 1 of a dataset to bf16 numbers, in place. Local.
+ *  @retval MXS_ERR_DATA an entry is too large, or the dataset promises bf16 numbers and it is none
+ */
+MXS_CHECKED mxs_status mxsi_file_to_bf16(const mxs_store_set *set,
+                                         int64_t first,
+                                         int64_t count,
+                                         double *rows);
+
+/** Are all entries of rows first .. first + count - 1 of a dataset +1 or -1? Local.
+ *  @retval MXS_ERR_DATA names the first that is not */
+MXS_CHECKED mxs_status mxsi_file_check_signs(const mxs_store_set *set,
+                                             int64_t first,
+                                             int64_t count,
+                                             const double *rows);
 
 /** Entries of a row: the product of all dimensions but the first. Local. */
 int64_t mxsi_file_row_entries(const mxs_store_set *set);

@@ -1,9 +1,12 @@
 #include "problem/file_impl.h"
 #include "problem/problem_impl.h"
 
-#include "op/op.h"
+#include "op/signs.h"
 
 #include <stdlib.h>
+
+/* Rows that are not kept as they are read go through a buffer of so many. */
+enum { BUFFER_ENTRIES = 1 << 19 };
 
 /* Own blocks in the order of the file: positions in blocks->own, ascending by block. */
 typedef struct own_block {
@@ -16,15 +19,60 @@ static int by_block(const void *a, const void *b) {
   return (x->block > y->block) - (x->block < y->block);
 }
 
-/* Read this rank's rows of a dataset, block by block, into `rows` in the order of blocks->own. */
-static mxs_status read_own(hid_t file,
-                           const char *path,
-                           const char *name,
-                           const mxs_blocks *blocks,
-                           hid_t type,
-                           void *rows) {
+/* Where this rank's rows of a dataset go, in the order of blocks->own. */
+typedef struct shard {
+  const mxs_blocks *blocks;
+  mxs_storage storage;
+  void *rows;       /* F64, F32: read straight into place */
+  mxs_dense *dense; /* BF16 */
+  mxs_signs *signs; /* BITS */
+} shard;
+
+/* Read rows straight into place. */
+static mxs_status read_straight(
+    const mxs_store_set *set, const shard *to, int64_t first, int64_t count, int64_t row) {
+  const hid_t type = to->storage == MXS_STORAGE_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
+  const int64_t bytes = mxsi_file_row_entries(set) * (int64_t)H5Tget_size(type);
+  return mxsi_file_rows(set, type, first, count, (char *)to->rows + row * bytes);
+}
+
+/* Read some rows of a block into `buffer`, and put them into place in their own form. */
+static mxs_status read_narrow(const mxs_store_set *set,
+                              const shard *to,
+                              int64_t first,
+                              int64_t count,
+                              int64_t row,
+                              double *buffer) {
+  MXS_TRY(mxsi_file_rows(set, H5T_NATIVE_DOUBLE, first, count, buffer));
+  if (to->storage == MXS_STORAGE_BITS) {
+    MXS_TRY(mxsi_file_check_signs(set, first, count, buffer));
+    return mxsi_signs_put(to->signs, row, count, buffer);
+  }
+  MXS_TRY(mxsi_file_to_bf16(set, first, count, buffer));
+  mxsi_dense_put(to->dense, row, count, buffer);
+  return MXS_OK;
+}
+
+static mxs_status read_block(
+    const mxs_store_set *set, const shard *to, const own_block *own, int64_t most, double *buffer) {
+  const int64_t first = mxs_blocks_first(to->blocks, own->block);
+  const int64_t count = mxs_blocks_size(to->blocks, own->block);
+  const int64_t row = to->blocks->offset[own->position];
+  if (buffer == NULL)
+    return read_straight(set, to, first, count, row);
+  for (int64_t done = 0; done < count; done += most) {
+    const int64_t n = count - done < most ? count - done : most;
+    MXS_TRY(read_narrow(set, to, first + done, n, row + done, buffer));
+  }
+  return MXS_OK;
+}
+
+/* Read this rank's rows of a dataset, block by block. */
+static mxs_status read_own(hid_t file, const char *path, const char *name, const shard *to) {
+  const mxs_blocks *blocks = to->blocks;
   mxs_store_set set = {.id = H5I_INVALID_HID};
   own_block *order = NULL;
+  double *buffer = NULL;
   mxs_status status = mxs_alloc(blocks->own_count, sizeof *order, &order);
   if (status != MXS_OK)
     return status;
@@ -32,35 +80,46 @@ static mxs_status read_own(hid_t file,
     order[j] = (own_block){blocks->own[j], j};
   qsort(order, (size_t)blocks->own_count, sizeof *order, by_block);
   MXS_TRY_GOTO(status, mxs_store_set_open(file, path, name, &set), cleanup);
-  const size_t row_bytes = (size_t)mxsi_file_row_entries(&set) * H5Tget_size(type);
-  for (int64_t j = 0; j < blocks->own_count; j++) {
-    const int64_t block = order[j].block;
-    char *at = (char *)rows + (size_t)blocks->offset[order[j].position] * row_bytes;
-    MXS_TRY_GOTO(status,
-                 mxsi_file_rows(&set, type, mxs_blocks_first(blocks, block),
-                                mxs_blocks_size(blocks, block), at),
-                 cleanup);
-  }
+  const int64_t row = mxsi_file_row_entries(&set);
+  const int64_t most = row < BUFFER_ENTRIES ? BUFFER_ENTRIES / row : 1;
+  if (to->rows == NULL)
+    MXS_TRY_GOTO(status, mxs_alloc(most * row, sizeof *buffer, &buffer), cleanup);
+  for (int64_t j = 0; j < blocks->own_count && status == MXS_OK; j++)
+    status = read_block(&set, to, &order[j], most, buffer);
 cleanup:
   mxs_store_set_close(&set);
+  mxs_release(&buffer);
   mxs_release(&order);
   return status;
+}
+
+/* Operator of a stored A, still without its entries, and where these go. Local. */
+static mxs_status attach_stored(const mxs_problem *problem, mxs_data *data, shard *to) {
+  const int64_t entries = problem->n1 * problem->n2;
+  *to = (shard){.blocks = &data->blocks, .storage = problem->storage};
+  if (problem->storage == MXS_STORAGE_BITS) {
+    MXS_TRY(mxsi_signs_create(entries, MXS_ENSEMBLE_DENSE, 0, &data->blocks, &to->signs));
+    data->op = &mxsi_op_signs;
+    data->self = to->signs;
+    return MXS_OK;
+  }
+  MXS_TRY(mxsi_dense_create(entries, problem->storage, &data->blocks, &to->dense));
+  data->op = &mxsi_op_dense;
+  data->self = to->dense;
+  to->rows = problem->storage == MXS_STORAGE_BF16 ? NULL : to->dense->rows;
+  return MXS_OK;
 }
 
 /* Fill one set of measurements: y, and A where it is stored. Local. */
 static mxs_status read_data(
     mxs_problem *problem, hid_t file, const char *path, int validation, mxs_data *data) {
-  MXS_TRY(read_own(file, path, validation ? "validation/y" : "y", &data->blocks, H5T_NATIVE_DOUBLE,
-                   data->y));
+  const shard y = {.blocks = &data->blocks, .storage = MXS_STORAGE_F64, .rows = data->y};
+  MXS_TRY(read_own(file, path, validation ? "validation/y" : "y", &y));
   if (problem->ensemble != MXS_ENSEMBLE_DENSE)
     return MXS_OK;
-  mxs_dense *dense = NULL;
-  MXS_TRY(mxsi_dense_create(problem->n1 * problem->n2, problem->storage, &data->blocks, &dense));
-  data->op = &mxsi_op_dense;
-  data->self = dense;
-  return read_own(file, path, validation ? "validation/A" : "A", &data->blocks,
-                  problem->storage == MXS_STORAGE_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE,
-                  dense->rows);
+  shard A;
+  MXS_TRY(attach_stored(problem, data, &A));
+  return read_own(file, path, validation ? "validation/A" : "A", &A);
 }
 
 /* Read the measurements of this rank; the file is opened and closed by all. Collective. */
@@ -167,7 +226,7 @@ static mxs_status check_options(const char *path,
     return mxs_fail(MXS_ERR_SETTINGS,
                     "hold_out: %s has its own held-out measurements in /validation; leave it out",
                     path);
-  return MXS_OK;
+  return mxsi_problem_check_storage(header->ensemble, options->storage, path);
 }
 
 mxs_status mxs_problem_load(MPI_Comm comm,
@@ -180,12 +239,15 @@ mxs_status mxs_problem_load(MPI_Comm comm,
   mxs_status status = MXS_OK;
   MXS_TRY(load_header(comm, path, &header));
   MXS_TRY(check_options(path, &header, options));
-  MXS_TRY(mxsi_problem_begin(comm, header.n1, header.n2, header.m, header.m_validation, options,
-                             &loaded));
+  const mxs_shape shape = {.n1 = header.n1,
+                           .n2 = header.n2,
+                           .m = header.m,
+                           .m_validation = header.m_validation,
+                           .block_rows = header.block_rows};
+  MXS_TRY(mxsi_problem_begin(comm, &shape, options, &loaded));
   loaded->ensemble = header.ensemble;
   loaded->ensemble_seed = header.seed;
-  if (header.ensemble == MXS_ENSEMBLE_DENSE)
-    loaded->storage = options->storage != MXS_STORAGE_AS_FILE ? options->storage : header.storage;
+  loaded->storage = options->storage != MXS_STORAGE_AS_FILE ? options->storage : header.storage;
   MXS_TRY_GOTO(status, mxs_comm_agree(loaded->comm, attach_generated(loaded, &header)), cleanup);
   MXS_TRY_GOTO(status, load_truth(loaded, path, &header), cleanup);
   MXS_TRY_GOTO(status, read_measurements(loaded, path), cleanup);

@@ -2,9 +2,51 @@
 
 #include "base/random.h"
 #include "la/la.h"
-#include "op/op.h"
+#include "op/fast.h"
 
 #include <math.h>
+
+static int64_t divide_up(int64_t a, int64_t b) {
+  return a / b + (a % b != 0);
+}
+
+/* A block costs a transform whatever its rows: no number of ranks makes more of them faster. */
+static int64_t fewest_blocks(const mxs_plant *plant) {
+  return divide_up(plant->measurements, mxsi_fast_order(plant->n1 * plant->n2));
+}
+
+mxs_shape mxsi_plant_shape(const mxs_plant *plant) {
+  mxs_shape shape = {
+      .n1 = plant->n1, .n2 = plant->n2, .m = plant->measurements, .m_validation = plant->held_out};
+  if (plant->ensemble == MXS_ENSEMBLE_FAST)
+    shape.block_rows =
+        divide_up(plant->measurements, plant->blocks > 0 ? plant->blocks : fewest_blocks(plant));
+  return shape;
+}
+
+static mxs_status check_blocks(const mxs_plant *plant) {
+  if (plant->ensemble != MXS_ENSEMBLE_FAST)
+    return plant->blocks == 0 ? MXS_OK
+                              : mxs_fail(MXS_ERR_SETTINGS,
+                                         "blocks: only the ensemble fast has them: leave it out");
+  const int64_t order = mxsi_fast_order(plant->n1 * plant->n2);
+  const int64_t least = fewest_blocks(plant);
+  const int64_t most = plant->measurements < MXS_MAX_BLOCKS ? plant->measurements : MXS_MAX_BLOCKS;
+  if (least > MXS_MAX_BLOCKS)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "measurements = %lld: the ensemble fast has at most %d blocks, and block_rows "
+                    "at most %lld for n1 n2 = %lld x %lld: lower it",
+                    (long long)plant->measurements, (int)MXS_MAX_BLOCKS, (long long)order,
+                    (long long)plant->n1, (long long)plant->n2);
+  if (plant->blocks != 0 && (plant->blocks < least || plant->blocks > most))
+    return mxs_fail(
+        MXS_ERR_SETTINGS,
+        "blocks = %lld is not in %lld .. %lld: block_rows, the measurements in a block, "
+        "is 1 .. %lld for n1 n2 = %lld x %lld",
+        (long long)plant->blocks, (long long)least, (long long)most, (long long)order,
+        (long long)plant->n1, (long long)plant->n2);
+  return MXS_OK;
+}
 
 mxs_status mxsi_plant_check(const mxs_plant *plant) {
   const int64_t least = plant->n1 < plant->n2 ? plant->n1 : plant->n2;
@@ -25,6 +67,7 @@ mxs_status mxsi_plant_check(const mxs_plant *plant) {
       plant->measurements > INT64_MAX / 4 - plant->held_out)
     return mxs_fail(MXS_ERR_SETTINGS, "measurements = %lld: at least one is needed",
                     (long long)plant->measurements);
+  MXS_TRY(check_blocks(plant));
   if (!(plant->condition >= 1.0 && isfinite(plant->condition)))
     return mxs_fail(MXS_ERR_SETTINGS, "condition = %g: must be at least 1", plant->condition);
   if (!(plant->noise >= 0.0 && isfinite(plant->noise)))
@@ -119,15 +162,18 @@ mxs_status mxs_problem_plant(MPI_Comm comm,
                              mxs_problem **problem) {
   *problem = NULL;
   MXS_TRY(mxsi_plant_check(plant));
-  if (plant->ensemble != MXS_ENSEMBLE_GAUSSIAN && plant->ensemble != MXS_ENSEMBLE_RADEMACHER)
+  if (plant->ensemble == MXS_ENSEMBLE_DENSE || plant->ensemble == MXS_ENSEMBLE_USER)
     return mxs_fail(MXS_ERR_SETTINGS,
-                    "ensemble: only gaussian and rademacher are planted in memory");
+                    "ensemble: only the generated ones are planted in memory, not %s",
+                    mxs_ensemble_name(plant->ensemble));
+  MXS_TRY(mxsi_problem_check_storage(plant->ensemble, options->storage, "this problem"));
   mxs_problem *p = NULL;
-  mxs_status status = mxsi_problem_begin(comm, plant->n1, plant->n2, plant->measurements,
-                                         plant->held_out, options, &p);
+  const mxs_shape shape = mxsi_plant_shape(plant);
+  mxs_status status = mxsi_problem_begin(comm, &shape, options, &p);
   if (status != MXS_OK)
     return status;
   p->ensemble = plant->ensemble;
+  p->storage = options->storage;
   p->ensemble_seed = plant->seed;
   MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, plant_into(p, plant)), cleanup);
   MXS_TRY_GOTO(status, mxsi_problem_finish(p, options), cleanup);

@@ -4,15 +4,16 @@
 #include "base/random.h"
 #include "comm/reducer.h"
 #include "la/la.h"
-#include "op/op.h"
+#include "op/fast.h"
+#include "op/signs.h"
 
 #include <math.h>
 #include <string.h>
 
-static mxs_status check_sizes(int64_t n1,
-                              int64_t n2,
-                              int64_t m,
-                              const mxs_problem_options *options) {
+static mxs_status check_sizes(const mxs_shape *shape, const mxs_problem_options *options) {
+  const int64_t n1 = shape->n1;
+  const int64_t n2 = shape->n2;
+  const int64_t m = shape->m;
   int64_t entries = 0;
   if (n1 < 1 || n2 < 1 || n1 > MXS_LA_MAX || n2 > MXS_LA_MAX ||
       __builtin_mul_overflow(n1, n2, &entries) || entries > INT64_MAX / 64)
@@ -33,15 +34,19 @@ static mxs_status check_sizes(int64_t n1,
   return MXS_OK;
 }
 
+/* Blocks of one set of measurements, and its y. Local. */
+static mxs_status begin_data(const mxs_problem *p, int64_t m, int64_t block_rows, mxs_data *data) {
+  const int64_t rows = block_rows > 0 ? block_rows : mxs_blocks_rows(m, p->k);
+  MXS_TRY(mxs_blocks_create(m, rows, p->comm->rank, p->comm->size, &data->blocks));
+  return mxs_alloc(mxs_blocks_own_rows(&data->blocks), sizeof *data->y, &data->y);
+}
+
 mxs_status mxsi_problem_begin(MPI_Comm comm,
-                              int64_t n1,
-                              int64_t n2,
-                              int64_t m,
-                              int64_t m_validation,
+                              const mxs_shape *shape,
                               const mxs_problem_options *options,
                               mxs_problem **out) {
   *out = NULL;
-  MXS_TRY(check_sizes(n1, n2, m, options));
+  MXS_TRY(check_sizes(shape, options));
   mxs_comm *own = NULL;
   mxs_problem *p = NULL;
   MXS_TRY(mxs_comm_create(comm, &own));
@@ -52,33 +57,18 @@ mxs_status mxsi_problem_begin(MPI_Comm comm,
     return status;
   }
   p->comm = own;
-  p->n1 = n1;
-  p->n2 = n2;
+  p->n1 = shape->n1;
+  p->n2 = shape->n2;
   p->k = options->k;
+  p->block_rows = shape->block_rows;
   p->scale2 = 1.0;
-  p->storage = MXS_STORAGE_F64;
-  const int64_t used = options->measurements > 0 ? options->measurements : m;
-  const int rank = p->comm->rank;
-  const int size = p->comm->size;
-  mxs_data *train = &p->train;
-  mxs_data *validation = &p->validation;
-  MXS_TRY_GOTO(status,
-               mxs_blocks_create(used, mxs_blocks_rows(used, p->k), rank, size, &train->blocks),
-               cleanup);
-  MXS_TRY_GOTO(status,
-               mxs_blocks_create(m_validation, mxs_blocks_rows(m_validation, p->k), rank, size,
-                                 &validation->blocks),
-               cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(mxs_blocks_own_rows(&train->blocks), sizeof(double), &train->y),
-               cleanup);
-  MXS_TRY_GOTO(status,
-               mxs_alloc(mxs_blocks_own_rows(&validation->blocks), sizeof(double), &validation->y),
-               cleanup);
-  if (options->hold_out > 0.0)
-    MXS_TRY_GOTO(status,
-                 mxs_alloc(mxs_blocks_own_rows(&train->blocks), sizeof(double), &train->weight),
-                 cleanup);
-cleanup:
+  const int64_t used = options->measurements > 0 ? options->measurements : shape->m;
+  status = begin_data(p, used, shape->block_rows, &p->train);
+  if (status == MXS_OK)
+    status = begin_data(p, shape->m_validation, shape->block_rows, &p->validation);
+  if (status == MXS_OK && options->hold_out > 0.0)
+    status =
+        mxs_alloc(mxs_blocks_own_rows(&p->train.blocks), sizeof *p->train.weight, &p->train.weight);
   status = mxs_comm_agree(p->comm, status);
   if (status != MXS_OK)
     mxs_problem_destroy(&p);
@@ -109,10 +99,34 @@ void mxs_problem_destroy(mxs_problem **problem) {
   mxs_release(problem);
 }
 
+mxs_status mxsi_problem_check_storage(mxs_ensemble ensemble,
+                                      mxs_storage storage,
+                                      const char *where) {
+  const int kept = ensemble == MXS_ENSEMBLE_RADEMACHER && storage == MXS_STORAGE_BITS;
+  if (storage == MXS_STORAGE_AS_FILE || ensemble == MXS_ENSEMBLE_DENSE || kept)
+    return MXS_OK;
+  return mxs_fail(
+      MXS_ERR_SETTINGS,
+      "storage: %s is for a stored A%s, but that of %s is generated (%s): leave storage "
+      "out, or set it to auto",
+      mxs_storage_name(storage),
+      storage == MXS_STORAGE_BITS ? " of entries +-1 and for ensemble rademacher" : "", where,
+      mxs_ensemble_name(ensemble));
+}
+
 mxs_status mxsi_problem_attach_generated(mxs_problem *p, mxs_data *data, int64_t first) {
+  const int64_t entries = p->n1 * p->n2;
   data->first = first;
-  return mxsi_generated_create(p->ensemble, p->n1 * p->n2, p->ensemble_seed, &data->op,
-                               &data->self);
+  if (p->ensemble == MXS_ENSEMBLE_FAST)
+    return mxsi_fast_create(entries, p->ensemble_seed, p->block_rows, &data->op, &data->self);
+  if (p->storage == MXS_STORAGE_BITS && first == 0) {
+    mxs_signs *signs = NULL;
+    MXS_TRY(mxsi_signs_create(entries, p->ensemble, p->ensemble_seed, &data->blocks, &signs));
+    data->op = &mxsi_op_signs;
+    data->self = signs;
+    return MXS_OK;
+  }
+  return mxsi_generated_create(p->ensemble, entries, p->ensemble_seed, &data->op, &data->self);
 }
 
 /* Measurements drawn for the hold-out get weight 0; the draw of measurement i is a pure function of
@@ -141,12 +155,17 @@ static mxs_status check_finite(const mxs_data *data, const char *name) {
 
 /* Of the block's place, y, and the stored A. Summed over the blocks, the same for any distribution
  * of them. */
-static uint64_t block_digest(const mxs_data *data, int64_t block, const double *y, int64_t count) {
+static uint64_t block_digest(
+    mxs_ensemble ensemble, const mxs_data *data, int64_t block, const double *y, int64_t count) {
   const uint64_t content = mxs_hash64(y, (size_t)count * sizeof *y, (uint64_t)block);
-  if (data->op != &mxsi_op_dense)
+  const int64_t first = mxs_blocks_first(&data->blocks, block);
+  uint64_t stored = 0;
+  if (data->op == &mxsi_op_dense)
+    stored = mxsi_dense_digest(data->self, first, count);
+  else if (ensemble == MXS_ENSEMBLE_DENSE)
+    stored = mxsi_signs_digest(data->self, first, count);
+  else
     return content;
-  const uint64_t stored =
-      mxsi_dense_digest(data->self, mxs_blocks_first(&data->blocks, block), count);
   return mxs_hash64(&stored, sizeof stored, content);
 }
 
@@ -171,7 +190,7 @@ static mxs_status block_totals(
     leaf[1] += weight * y[i] * y[i];
     sum->trained += weight != 0.0;
   }
-  sum->digest += block_digest(data, block, y, count);
+  sum->digest += block_digest(p->ensemble, data, block, y, count);
   return MXS_OK;
 }
 
@@ -229,10 +248,13 @@ mxs_status mxsi_problem_finish(mxs_problem *p, const mxs_problem_options *option
                     "hold_out = %g leaves none of the %lld measurements to train on",
                     options->hold_out, (long long)p->train.blocks.m);
   p->scale2 = train.frobenius2 / ((double)p->train.blocks.m * (double)p->n1 * (double)p->n2);
+  /* Bits kept are those generated: the same problem. */
+  const int is_generated = p->ensemble != MXS_ENSEMBLE_DENSE && p->ensemble != MXS_ENSEMBLE_USER;
+  const uint64_t storage = (uint64_t)(is_generated ? MXS_STORAGE_AS_FILE : p->storage);
   const uint64_t parts[8] = {(uint64_t)p->n1,       (uint64_t)p->n2,  (uint64_t)p->train.blocks.m,
-                             (uint64_t)p->ensemble, p->ensemble_seed, (uint64_t)p->storage,
+                             (uint64_t)p->ensemble, p->ensemble_seed, storage,
                              train.digest,          validation.digest};
-  p->digest = mxs_hash64(parts, sizeof parts, 0);
+  p->digest = mxs_hash64(parts, sizeof parts, (uint64_t)p->block_rows);
   return MXS_OK;
 }
 
@@ -241,13 +263,15 @@ mxs_status mxs_problem_create(MPI_Comm comm,
                               const mxs_problem_options *options,
                               mxs_problem **problem) {
   mxs_problem *p = NULL;
-  mxs_status status = mxsi_problem_begin(comm, spec->n1, spec->n2, spec->m, 0, options, &p);
+  const mxs_shape shape = {.n1 = spec->n1, .n2 = spec->n2, .m = spec->m};
+  mxs_status status = mxsi_problem_begin(comm, &shape, options, &p);
   if (status != MXS_OK) {
     if (spec->table->destroy != NULL)
       spec->table->destroy(spec->self);
     return status;
   }
   p->ensemble = MXS_ENSEMBLE_USER;
+  p->storage = MXS_STORAGE_F64;
   p->train.op = spec->table;
   p->train.self = spec->self;
   const mxs_blocks *blocks = &p->train.blocks;
@@ -307,9 +331,9 @@ double mxs_storage_bytes(mxs_storage storage) {
 mxs_problem_info mxs_problem_get_info(const mxs_problem *p) {
   const int64_t rows =
       mxs_blocks_own_rows(&p->train.blocks) + mxs_blocks_own_rows(&p->validation.blocks);
-  int64_t bytes = rows * (int64_t)sizeof(double);
-  if (p->ensemble == MXS_ENSEMBLE_DENSE)
-    bytes += (int64_t)((double)rows * (double)(p->n1 * p->n2) * mxs_storage_bytes(p->storage));
+  int64_t bytes = rows * (int64_t)sizeof(double) + mxsi_op_info(p->train.op, p->train.self).bytes;
+  if (p->validation.op != NULL)
+    bytes += mxsi_op_info(p->validation.op, p->validation.self).bytes;
   return (mxs_problem_info){.n1 = p->n1,
                             .n2 = p->n2,
                             .m = p->m_train,

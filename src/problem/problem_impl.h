@@ -27,6 +27,14 @@ typedef struct mxs_truth {
   double *left, *right; /**< singular vectors of X*: n1 x rank, n2 x rank */
 } mxs_truth;
 
+/** Sizes of a problem before its options. */
+typedef struct mxs_shape {
+  int64_t n1, n2;
+  int64_t m, m_validation; /**< what the source has */
+  int64_t block_rows; /**< measurements in a canonical block, for operators that work by blocks of
+                         their own; 0: chosen for k (comm/blocks.h) */
+} mxs_shape;
+
 struct mxs_problem {
   mxs_comm *comm;
   int64_t n1, n2, k;
@@ -38,19 +46,16 @@ struct mxs_problem {
   double scale2;  /**< sum_i ||A_i||_F^2 / (m n1 n2) */
   double y_norm2; /**< sum of y_i^2 over the training measurements, by the exact reduction */
   mxs_ensemble ensemble;
-  mxs_storage storage;
+  mxs_storage storage; /**< AS_FILE: A is generated and not kept */
   uint64_t ensemble_seed;
+  int64_t block_rows; /**< of the fast ensemble, else 0 */
   uint64_t digest;
 };
 
 /** Check shapes and options, duplicate the communicator, cut the blocks; y (and weight, for
- *  hold_out) allocated. `m` counts what the source has; options->measurements shortens it.
- *  Collective. */
+ *  hold_out) allocated. options->measurements shortens shape->m. Collective. */
 MXS_CHECKED mxs_status mxsi_problem_begin(MPI_Comm comm,
-                                          int64_t n1,
-                                          int64_t n2,
-                                          int64_t m,
-                                          int64_t m_validation,
+                                          const mxs_shape *shape,
                                           const mxs_problem_options *options,
                                           mxs_problem **out);
 
@@ -66,8 +71,18 @@ MXS_CHECKED mxs_status mxsi_problem_set_truth(mxs_problem *problem, mxs_cmat U, 
 /** Give the truth as a matrix (copied); its numerical rank is found. Local. */
 MXS_CHECKED mxs_status mxsi_problem_set_truth_matrix(mxs_problem *problem, mxs_cmat X);
 
+/** Can A of this ensemble be held so? AS_FILE always; others of a stored A, and bits of the
+ *  rademacher ensemble. `where` names the problem in the text. Local.
+ *  @retval MXS_ERR_SETTINGS it cannot; the text says what to do */
+MXS_CHECKED mxs_status mxsi_problem_check_storage(mxs_ensemble ensemble,
+                                                  mxs_storage storage,
+                                                  const char *where);
+
 /** Check a recipe, with the key that is out of range in the text. Local. */
 MXS_CHECKED mxs_status mxsi_plant_check(const mxs_plant *plant);
+
+/** Sizes of a recipe's problem; its block_rows is that of the fast ensemble, else 0. Local. */
+mxs_shape mxsi_plant_shape(const mxs_plant *plant);
 
 /** Factors of a recipe's X* (balanced: U* = Q_1 sqrt(S), V* = Q_2 sqrt(S)), the same on all ranks.
  *  Collective. */
@@ -79,7 +94,9 @@ MXS_CHECKED mxs_status mxsi_plant_truth(const mxs_comm *comm,
 /** Add the recipe's noise to y of measurements first .. first + count - 1. Local. */
 void mxsi_plant_noise(const mxs_plant *plant, int64_t first, int64_t count, double *y);
 
-/** Attach the generated ensemble of `problem->ensemble` (seed, shape) to `data`. Local. */
+/** Attach the generated ensemble of `problem->ensemble` (seed, shape, block_rows) to `data`, which
+ *  begins at its measurement `first`. With storage BITS the entries of a set that begins at 0 are
+ *  made once and kept; those of one that begins later are generated at every pass. Local. */
 MXS_CHECKED mxs_status mxsi_problem_attach_generated(mxs_problem *problem,
                                                      mxs_data *data,
                                                      int64_t first);

