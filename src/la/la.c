@@ -36,6 +36,15 @@ void dorglq_(const int *m,
              double *work,
              const int *lwork,
              int *info);
+void dsyev_(const char *jobz,
+            const char *uplo,
+            const int *n,
+            double *a,
+            const int *lda,
+            double *w,
+            double *work,
+            const int *lwork,
+            int *info);
 void dgesdd_(const char *jobz,
              const int *m,
              const int *n,
@@ -166,6 +175,26 @@ cleanup:
   return status;
 }
 
+/* With as many columns as the smaller side the core would be no smaller than U V^T itself. */
+static mxs_status svd_of_whole(mxs_cmat U, mxs_cmat V, double *s, double *left, double *right) {
+  const int64_t p = min64(U.rows, V.rows);
+  double *X = NULL;
+  double *Vt = NULL;
+  mxs_status status = MXS_OK;
+  MXS_TRY_GOTO(status, mxs_alloc(U.rows * V.rows, sizeof *X, &X), cleanup);
+  if (right != NULL)
+    MXS_TRY_GOTO(status, mxs_alloc(p * V.rows, sizeof *Vt, &Vt), cleanup);
+  mxs_la_gemm(0, 1, 1.0, U, V, 0.0, mxs_view(X, U.rows, V.rows));
+  MXS_TRY_GOTO(status, mxs_la_svd(mxs_cview(X, U.rows, V.rows), s, left, Vt), cleanup);
+  for (int64_t i = 0; right != NULL && i < V.rows; i++)
+    for (int64_t j = 0; j < p; j++)
+      right[i * p + j] = Vt[j * V.rows + i];
+cleanup:
+  mxs_release(&X);
+  mxs_release(&Vt);
+  return status;
+}
+
 /* U = Q_1 R_1, V = Q_2 R_2, R_1 R_2^T = a diag(s) b: U V^T = (Q_1 a) diag(s) (Q_2 b^T)^T. */
 mxs_status mxs_la_svd_product(mxs_cmat U, mxs_cmat V, double *s, double *left, double *right) {
   const int64_t k = U.cols;
@@ -173,6 +202,8 @@ mxs_status mxs_la_svd_product(mxs_cmat U, mxs_cmat V, double *s, double *left, d
   const int64_t p2 = min64(V.rows, k);
   const int64_t p = min64(p1, p2);
   const int vectors = left != NULL;
+  if (k >= min64(U.rows, V.rows))
+    return svd_of_whole(U, V, s, left, right);
   double *Q1 = NULL;
   double *Q2 = NULL;
   double *small = NULL; /* R_1, R_2, core, a, b: each at most k x k */
@@ -214,6 +245,32 @@ mxs_status mxs_la_norm2(mxs_cmat A, double *norm) {
   if (status == MXS_OK && min64(A.rows, A.cols) > 0)
     *norm = s[0];
   mxs_release(&s);
+  return status;
+}
+
+mxs_status mxs_la_norm2_symmetric(mxs_cmat A, double *norm) {
+  const int n = (int)A.rows;
+  const int lwork = 64 * (int)max64(n, 1);
+  double *a = NULL;
+  double *values = NULL;
+  double *work = NULL;
+  int info = 0;
+  mxs_status status = MXS_OK;
+  *norm = 0.0;
+  if (n == 0)
+    return MXS_OK;
+  MXS_TRY_GOTO(status, mxs_alloc(A.rows * A.rows, sizeof *a, &a), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(n, sizeof *values, &values), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(lwork, sizeof *work, &work), cleanup);
+  copy_contiguous(A, a);
+  dsyev_("N", "L", &n, a, &n, values, work, &lwork, &info);
+  *norm = fmax(fabs(values[0]), fabs(values[n - 1]));
+  if (info != 0)
+    status = mxs_fail(MXS_ERR_NUMERIC, "LAPACK's eigenvalues returned %d for order %d", info, n);
+cleanup:
+  mxs_release(&a);
+  mxs_release(&values);
+  mxs_release(&work);
   return status;
 }
 

@@ -24,14 +24,18 @@ MXS_CHECKED mxs_status mxs_la_qr(mxs_cmat A, double *Q, double *R);
 MXS_CHECKED mxs_status mxs_la_svd(mxs_cmat A, double *s, double *U, double *Vt);
 
 /** Thin SVD of U V^T (U: n1 x k, V: n2 x k) through the small core of the factors' QR
- * factorisations; U V^T is not formed. With p = min(k, n1, n2): s: p, left: n1 x p, right: n2 x p
- * (not transposed), or both NULL.
+ * factorisations, or of U V^T itself where k >= min(n1, n2). With p = min(k, n1, n2): s: p, left:
+ * n1 x p, right: n2 x p (not transposed), or both NULL.
  *  @retval MXS_ERR_NUMERIC as mxs_la_svd() */
 MXS_CHECKED mxs_status
 mxs_la_svd_product(mxs_cmat U, mxs_cmat V, double *s, double *left, double *right);
 
 /** Largest singular value of A. */
 MXS_CHECKED mxs_status mxs_la_norm2(mxs_cmat A, double *norm);
+
+/** The same of a symmetric A, of which the upper triangle is read. NaN in A gives NaN or an error.
+ */
+MXS_CHECKED mxs_status mxs_la_norm2_symmetric(mxs_cmat A, double *norm);
 
 /** Frobenius norm of A, scaled so that it neither overflows nor underflows. */
 double mxs_la_frobenius(mxs_cmat A);

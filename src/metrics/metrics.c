@@ -214,7 +214,7 @@ static mxs_status imbalance(mxs_cmat U, mxs_cmat V, double *norm) {
   MXS_TRY(mxs_alloc(U.cols * U.cols, sizeof *D, &D));
   mxs_la_gemm(1, 0, 1.0, U, U, 0.0, mxs_view(D, U.cols, U.cols));
   mxs_la_gemm(1, 0, -1.0, V, V, 1.0, mxs_view(D, U.cols, U.cols));
-  const mxs_status status = mxs_la_norm2(mxs_cview(D, U.cols, U.cols), norm);
+  const mxs_status status = mxs_la_norm2_symmetric(mxs_cview(D, U.cols, U.cols), norm);
   mxs_release(&D);
   return status;
 }
