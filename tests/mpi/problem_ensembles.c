@@ -138,6 +138,8 @@ static void test_rademacher_bits(void **unused) {
     assert_ok(mxs_problem_load(MPI_COMM_WORLD, path, &options, &p[kept]));
     info[kept] = mxs_problem_get_info(p[kept]);
     good = good && info[kept].storage == options.storage;
+    good = good && info[kept].bytes_local >=
+                       mxs_blocks_own_rows(&p[kept]->train.blocks) * (8 + (kept ? 54 / 8 : 0));
     good = good && residuals(p[kept], &p[kept]->train, w[kept][0]);
     good = good && residuals(p[kept], &p[kept]->validation, w[kept][1]);
     mxs_problem_destroy(&p[kept]);
@@ -165,6 +167,10 @@ static void test_bf16(void **unused) {
   for (int i = 0; i < 2; i++) {
     assert_ok(mxs_problem_load(MPI_COMM_WORLD, path, i == 0 ? &options : &wide, &p));
     int exact = p->storage == (i == 0 ? MXS_STORAGE_BF16 : MXS_STORAGE_F64);
+    const mxs_problem_info info = mxs_problem_get_info(p);
+    const int64_t rows =
+        mxs_blocks_own_rows(&p->train.blocks) + mxs_blocks_own_rows(&p->validation.blocks);
+    exact = exact && info.bytes_local >= rows * (8 + 54 * (i == 0 ? 2 : 8));
     exact = exact && residuals(p, &p->train, w);
     for (int64_t j = 0; j < mxs_blocks_own_rows(&p->train.blocks); j++)
       exact = exact && fabs(w[j]) <= 64 * 2.3e-16 * 9 * 6;

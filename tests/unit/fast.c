@@ -264,6 +264,35 @@ static void adjoint_identity_is_exact(void **state) {
   table->destroy(self);
 }
 
+/* Passes that run at the same time over blocks of their own give what they give alone. */
+static void threads_do_not_meet(void **state) {
+  (void)state;
+  enum { N = 20000, ROWS = 500, THREADS = 4, REPEATS = 1500 };
+  static double x[N], alone[THREADS][ROWS], together[THREADS][ROWS];
+  const mxs_op_table *table = NULL;
+  void *self = NULL;
+  const double *X = x;
+  fill(50, N, x);
+  assert_int_equal(mxsi_fast_create(N, 8, ROWS, &table, &self), MXS_OK);
+  assert_int_equal(table->plan(self, 1, THREADS), MXS_OK);
+  mxs_pass pass[THREADS];
+  for (int t = 0; t < THREADS; t++) {
+    pass[t] = (mxs_pass){
+        .first = (int64_t)t * ROWS, .count = ROWS, .replicas = 1, .x = &X, .w = alone[t]};
+    assert_int_equal(table->pass(self, &pass[t]), MXS_OK);
+    pass[t].w = together[t];
+    pass[t].thread = t;
+  }
+  int failed = 0;
+#pragma omp parallel for num_threads(THREADS) reduction(+ : failed)
+  for (int t = 0; t < THREADS; t++)
+    for (int repeat = 0; repeat < REPEATS; repeat++)
+      failed += table->pass(self, &pass[t]) != MXS_OK ||
+                !mpi_test_same_bits(together[t], alone[t], sizeof alone[t]);
+  assert_int_equal(failed, 0);
+  table->destroy(self);
+}
+
 static void blocks_have_a_range(void **state) {
   (void)state;
   const mxs_op_table *table = NULL;
@@ -294,7 +323,8 @@ int main(void) {
       cmocka_unit_test(permutation_is_one),    cmocka_unit_test(orders),
       cmocka_unit_test(transform_is_hadamard), cmocka_unit_test(transform_has_one_order),
       cmocka_unit_test(passes_are_matrices),   cmocka_unit_test(adjoint_identity_is_exact),
-      cmocka_unit_test(blocks_have_a_range),   cmocka_unit_test(info_counts_memory),
+      cmocka_unit_test(threads_do_not_meet),   cmocka_unit_test(blocks_have_a_range),
+      cmocka_unit_test(info_counts_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL) || mxs_alloc_outstanding() != 0;
 }
