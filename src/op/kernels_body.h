@@ -247,7 +247,7 @@ INLINE void forward_part(const mxs_tile *t,
                          const double *x,
                          double *totals) {
   vec sum[8][2];
-  const double *a = t->a + row * MXS_TILE_COLUMNS;
+  const double *a = t->a + row * t->ld_a;
   for (int64_t i = 0; i < rows; i++)
     for (int64_t v = 0; v < vectors; v++)
       sum[i][v] = vec_zero();
@@ -258,7 +258,7 @@ INLINE void forward_part(const mxs_tile *t,
     for (int64_t v = 0; v < vectors; v++)
       xj[v] = vec_get(x + j * t->ld_x + r + MXS_LANES * v);
     for (int64_t i = 0; i < rows; i++) {
-      const vec aij = vec_all(a[MXS_TILE_COLUMNS * i + j]);
+      const vec aij = vec_all(a[t->ld_a * i + j]);
       for (int64_t v = 0; v < vectors; v++)
         sum[i][v] = vec_fma(aij, xj[v], sum[i][v]);
     }
@@ -274,7 +274,7 @@ INLINE void forward_part(const mxs_tile *t,
 INLINE void adjoint_part(
     const mxs_tile *t, int rows, int vectors, int64_t row, int64_t r, const double *c, double *g) {
   vec ci[8][2];
-  const double *a = t->a + row * MXS_TILE_COLUMNS;
+  const double *a = t->a + row * t->ld_a;
   for (int64_t i = 0; i < rows; i++)
     for (int64_t v = 0; v < vectors; v++)
       ci[i][v] = vec_get(c + (row + i) * t->ld_rows + r + MXS_LANES * v);
@@ -286,7 +286,7 @@ INLINE void adjoint_part(
     for (int64_t v = 0; v < vectors; v++)
       gj[v] = vec_get(at + MXS_LANES * v);
     for (int64_t i = 0; i < rows; i++) {
-      const vec aij = vec_all(a[MXS_TILE_COLUMNS * i + j]);
+      const vec aij = vec_all(a[t->ld_a * i + j]);
       for (int64_t v = 0; v < vectors; v++)
         gj[v] = vec_fma(aij, ci[i][v], gj[v]);
     }
