@@ -43,12 +43,18 @@ INLINE pair load(mxs_storage storage, const char *row, int64_t j) {
   return get_pair((const double *)(const void *)row + j);
 }
 
+/* Doubles come to the second-level cache: two lines a step would crowd the first. */
 INLINE void hint(mxs_storage storage, const mxs_strip *s, int64_t i, const char *row, int64_t j) {
+  if (s->hint[i] == 0)
+    return;
+  /* May lie behind the rows, where nothing is read. */
   const uintptr_t line = (uintptr_t)row + (uintptr_t)(j * mxsi_entry_bytes(storage) + s->hint[i]);
-  /* Not an address of ours at the end of the rows: nothing is read there. */
-  __builtin_prefetch((const void *)line); /* NOLINT(performance-no-int-to-ptr) */
-  if (storage == MXS_STORAGE_F64)
-    __builtin_prefetch((const void *)(line + 64)); /* NOLINT(performance-no-int-to-ptr) */
+  if (storage == MXS_STORAGE_F64) {
+    __builtin_prefetch((const void *)line, 0, 2);        /* NOLINT(performance-no-int-to-ptr) */
+    __builtin_prefetch((const void *)(line + 64), 0, 2); /* NOLINT(performance-no-int-to-ptr) */
+  } else {
+    __builtin_prefetch((const void *)line); /* NOLINT(performance-no-int-to-ptr) */
+  }
 }
 
 INLINE void forward_rows(
