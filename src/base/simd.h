@@ -17,9 +17,16 @@
 
 enum { MXS_LANES = 8 };
 
-/** Eight doubles, and eight floats, as one value. */
+/** Eight doubles as one value. */
 typedef double mxs_lanes __attribute__((vector_size(64)));
-typedef float mxs_flanes __attribute__((vector_size(32)));
+
+/** Lanes of a (0 .. 7) and b (8 .. 15) in the order of eight constants. */
+#ifdef __clang__
+#define MXS_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef int64_t mxs_lane_order __attribute__((vector_size(64)));
+#define MXS_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (mxs_lane_order){__VA_ARGS__})
+#endif
 
 /** Largest |v_i| as its bit pattern: the order of integers is that of magnitudes, with Inf and NaN
  * on top (MXS_INFINITE_BITS and above). 0 for n = 0. */

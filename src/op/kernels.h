@@ -36,9 +36,10 @@ typedef struct mxs_strip {
                               meanwhile; 0: nothing */
 } mxs_strip;
 
-/** Rows in double precision, MXS_TILE_COLUMNS apart, and columns of W numbers, `ld` apart. */
+/** Rows in double precision, and columns of W numbers. */
 typedef struct mxs_tile {
   const double *a;
+  int64_t ld_a;          /**< from row to row */
   int64_t rows;          /**< 1 .. MXS_TILE_ROWS */
   int64_t columns;       /**< 1 .. MXS_TILE_COLUMNS */
   int64_t width;         /**< W, a multiple of MXS_LANES */

@@ -43,12 +43,18 @@ INLINE pair load(mxs_storage storage, const char *row, int64_t j) {
   return get_pair((const double *)(const void *)row + j);
 }
 
+/* Doubles come to the second-level cache: two lines a step would crowd the first. */
 INLINE void hint(mxs_storage storage, const mxs_strip *s, int64_t i, const char *row, int64_t j) {
+  if (s->hint[i] == 0)
+    return;
+  /* May lie behind the rows, where nothing is read. */
   const uintptr_t line = (uintptr_t)row + (uintptr_t)(j * mxsi_entry_bytes(storage) + s->hint[i]);
-  /* Not an address of ours at the end of the rows: nothing is read there. */
-  __builtin_prefetch((const void *)line); /* NOLINT(performance-no-int-to-ptr) */
-  if (storage == MXS_STORAGE_F64)
-    __builtin_prefetch((const void *)(line + 64)); /* NOLINT(performance-no-int-to-ptr) */
+  if (storage == MXS_STORAGE_F64) {
+    __builtin_prefetch((const void *)line, 0, 2);        /* NOLINT(performance-no-int-to-ptr) */
+    __builtin_prefetch((const void *)(line + 64), 0, 2); /* NOLINT(performance-no-int-to-ptr) */
+  } else {
+    __builtin_prefetch((const void *)line); /* NOLINT(performance-no-int-to-ptr) */
+  }
 }
 
 INLINE void forward_rows(
@@ -238,7 +244,8 @@ INLINE void hint_tile(const mxs_tile *t, int rows, int64_t row, int64_t j) {
     __builtin_prefetch(t->next + (row + i) * t->row_bytes + j * t->entry_bytes, 0, 2);
 }
 
-/* Rows row .. row + rows - 1 and matrices r .. r + 8 vectors - 1 of a tile. */
+/* Rows row .. row + rows - 1 and matrices r .. r + 8 vectors - 1 of a tile; eight columns are a
+ * loop of their own, which leaves all registers to it. */
 INLINE void forward_part(const mxs_tile *t,
                          int rows,
                          int vectors,
@@ -247,20 +254,27 @@ INLINE void forward_part(const mxs_tile *t,
                          const double *x,
                          double *totals) {
   vec sum[8][2];
-  const double *a = t->a + row * MXS_TILE_COLUMNS;
+  const int64_t ld_a = t->ld_a;
+  const int64_t ld_x = t->ld_x;
+  const int64_t columns = t->columns;
+  const double *a = t->a + row * ld_a;
+  const double *at = x + r;
   for (int64_t i = 0; i < rows; i++)
     for (int64_t v = 0; v < vectors; v++)
       sum[i][v] = vec_zero();
-  for (int64_t j = 0; j < t->columns; j++) {
-    if (r == 0 && j % 8 == 0)
-      hint_tile(t, rows, row, j);
-    vec xj[2];
-    for (int64_t v = 0; v < vectors; v++)
-      xj[v] = vec_get(x + j * t->ld_x + r + MXS_LANES * v);
-    for (int64_t i = 0; i < rows; i++) {
-      const vec aij = vec_all(a[MXS_TILE_COLUMNS * i + j]);
+  for (int64_t start = 0; start < columns; start += 8) {
+    const int64_t end = start + 8 < columns ? start + 8 : columns;
+    if (r == 0)
+      hint_tile(t, rows, row, start);
+    for (int64_t j = start; j < end; j++, at += ld_x) {
+      vec xj[2];
       for (int64_t v = 0; v < vectors; v++)
-        sum[i][v] = vec_fma(aij, xj[v], sum[i][v]);
+        xj[v] = vec_get(at + MXS_LANES * v);
+      for (int64_t i = 0; i < rows; i++) {
+        const vec aij = vec_all(a[ld_a * i + j]);
+        for (int64_t v = 0; v < vectors; v++)
+          sum[i][v] = vec_fma(aij, xj[v], sum[i][v]);
+      }
     }
   }
   for (int64_t i = 0; i < rows; i++) {
@@ -274,24 +288,30 @@ INLINE void forward_part(const mxs_tile *t,
 INLINE void adjoint_part(
     const mxs_tile *t, int rows, int vectors, int64_t row, int64_t r, const double *c, double *g) {
   vec ci[8][2];
-  const double *a = t->a + row * MXS_TILE_COLUMNS;
+  const int64_t ld_a = t->ld_a;
+  const int64_t ld_g = t->ld_x;
+  const int64_t columns = t->columns;
+  const double *a = t->a + row * ld_a;
+  double *at = g + r;
   for (int64_t i = 0; i < rows; i++)
     for (int64_t v = 0; v < vectors; v++)
       ci[i][v] = vec_get(c + (row + i) * t->ld_rows + r + MXS_LANES * v);
-  for (int64_t j = 0; j < t->columns; j++) {
-    if (r == 0 && j % 8 == 0)
-      hint_tile(t, rows, row, j);
-    vec gj[2];
-    double *at = g + j * t->ld_x + r;
-    for (int64_t v = 0; v < vectors; v++)
-      gj[v] = vec_get(at + MXS_LANES * v);
-    for (int64_t i = 0; i < rows; i++) {
-      const vec aij = vec_all(a[MXS_TILE_COLUMNS * i + j]);
+  for (int64_t start = 0; start < columns; start += 8) {
+    const int64_t end = start + 8 < columns ? start + 8 : columns;
+    if (r == 0)
+      hint_tile(t, rows, row, start);
+    for (int64_t j = start; j < end; j++, at += ld_g) {
+      vec gj[2];
       for (int64_t v = 0; v < vectors; v++)
-        gj[v] = vec_fma(aij, ci[i][v], gj[v]);
+        gj[v] = vec_get(at + MXS_LANES * v);
+      for (int64_t i = 0; i < rows; i++) {
+        const vec aij = vec_all(a[ld_a * i + j]);
+        for (int64_t v = 0; v < vectors; v++)
+          gj[v] = vec_fma(aij, ci[i][v], gj[v]);
+      }
+      for (int64_t v = 0; v < vectors; v++)
+        vec_put(at + MXS_LANES * v, gj[v]);
     }
-    for (int64_t v = 0; v < vectors; v++)
-      vec_put(at + MXS_LANES * v, gj[v]);
   }
 }
 
@@ -301,6 +321,8 @@ INLINE void forward_rows_of(
   int64_t row = 0;
   for (; row + many <= t->rows; row += many)
     forward_part(t, many, vectors, row, r, x, totals);
+  for (; row + 4 <= t->rows; row += 4)
+    forward_part(t, 4, vectors, row, r, x, totals);
   for (; row < t->rows; row++)
     forward_part(t, 1, vectors, row, r, x, totals);
 }
@@ -310,6 +332,8 @@ INLINE void adjoint_rows_of(
   int64_t row = 0;
   for (; row + many <= t->rows; row += many)
     adjoint_part(t, many, vectors, row, r, c, g);
+  for (; row + 4 <= t->rows; row += 4)
+    adjoint_part(t, 4, vectors, row, r, c, g);
   for (; row < t->rows; row++)
     adjoint_part(t, 1, vectors, row, r, c, g);
 }
@@ -318,7 +342,7 @@ static TARGET void tile_forward(const mxs_tile *t, const double *x, double *tota
   int64_t r = 0;
   if (WIDE)
     for (; r + 2 * (int64_t)MXS_LANES <= t->width; r += 2 * (int64_t)MXS_LANES)
-      forward_rows_of(t, 4, 2, r, x, totals);
+      forward_rows_of(t, 8, 2, r, x, totals);
   for (; r < t->width; r += MXS_LANES)
     forward_rows_of(t, WIDE ? 8 : 4, 1, r, x, totals);
 }
@@ -327,7 +351,7 @@ static TARGET void tile_adjoint(const mxs_tile *t, const double *c, double *g) {
   int64_t r = 0;
   if (WIDE)
     for (; r + 2 * (int64_t)MXS_LANES <= t->width; r += 2 * (int64_t)MXS_LANES)
-      adjoint_rows_of(t, 4, 2, r, c, g);
+      adjoint_rows_of(t, 8, 2, r, c, g);
   for (; r < t->width; r += MXS_LANES)
     adjoint_rows_of(t, WIDE ? 8 : 4, 1, r, c, g);
 }

@@ -53,25 +53,60 @@ mxs_status mxsi_rows_plan(mxs_rows *rows, int64_t replicas, int threads) {
   return status;
 }
 
-/* Between matrices by themselves and side by side, eight columns at a time: a cache line of each.
- */
+/* Eight by eight numbers transposed, in three rounds that swap blocks of one, two and four. */
+static inline void transpose(mxs_lanes v[8]) {
+  mxs_lanes t[8];
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = MXS_SHUFFLE(v[i], v[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    t[i + 1] = MXS_SHUFFLE(v[i], v[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int i = 0; i < 8; i += i % 4 == 0 ? 1 : 3) {
+    v[i] = MXS_SHUFFLE(t[i], t[i + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+    v[i + 2] = MXS_SHUFFLE(t[i], t[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+  }
+  for (int i = 0; i < 4; i++) {
+    t[i] = MXS_SHUFFLE(v[i], v[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    t[i + 4] = MXS_SHUFFLE(v[i], v[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+  memcpy(v, t, sizeof t);
+}
+
+/* Between matrices by themselves and side by side. A matrix that is none is zero. */
+MXS_SIMD
 static void interleave(int64_t n, int64_t replicas, const double *const *from, double *to) {
   const int64_t width = mxsi_rows_width(replicas);
-  for (int64_t start = 0; start < n; start += 8) {
-    const int64_t end = start + 8 < n ? start + 8 : n;
-    for (int64_t r = 0; r < width; r++)
-      for (int64_t j = start; j < end; j++)
-        to[j * width + r] = r < replicas ? from[r][j] : 0.0;
+  for (int64_t r = 0; r < width; r += MXS_LANES) {
+    int64_t j = 0;
+    for (; j + MXS_LANES <= n; j += MXS_LANES) {
+      mxs_lanes v[MXS_LANES] = {{0}};
+      for (int64_t l = 0; l < MXS_LANES && r + l < replicas; l++)
+        memcpy(&v[l], from[r + l] + j, sizeof v[l]);
+      transpose(v);
+      for (int64_t l = 0; l < MXS_LANES; l++)
+        memcpy(to + (j + l) * width + r, &v[l], sizeof v[l]);
+    }
+    for (; j < n; j++)
+      for (int64_t l = 0; l < MXS_LANES; l++)
+        to[j * width + r + l] = r + l < replicas ? from[r + l][j] : 0.0;
   }
 }
 
+MXS_SIMD
 static void separate(int64_t n, int64_t replicas, const double *from, double *const *to) {
   const int64_t width = mxsi_rows_width(replicas);
-  for (int64_t start = 0; start < n; start += 8) {
-    const int64_t end = start + 8 < n ? start + 8 : n;
-    for (int64_t r = 0; r < replicas; r++)
-      for (int64_t j = start; j < end; j++)
-        to[r][j] = from[j * width + r];
+  for (int64_t r = 0; r < width; r += MXS_LANES) {
+    int64_t j = 0;
+    for (; j + MXS_LANES <= n; j += MXS_LANES) {
+      mxs_lanes v[MXS_LANES];
+      for (int64_t l = 0; l < MXS_LANES; l++)
+        memcpy(&v[l], from + (j + l) * width + r, sizeof v[l]);
+      transpose(v);
+      for (int64_t l = 0; l < MXS_LANES && r + l < replicas; l++)
+        memcpy(to[r + l] + j, &v[l], sizeof v[l]);
+    }
+    for (; j < n; j++)
+      for (int64_t l = 0; l < MXS_LANES && r + l < replicas; l++)
+        to[r + l][j] = from[j * width + r + l];
   }
 }
 
@@ -119,14 +154,19 @@ static void load_tile(strips *s, int64_t from) {
                            .rows = s->shape.rows,
                            .from = from,
                            .to = end < whole ? end : whole};
+  s->shape.columns = end - from;
+  /* After the last columns come the first ones again, of the other direction. */
+  s->shape.next = s->a + (end < n ? end : 0) * s->shape.entry_bytes;
+  if (strip.storage == MXS_STORAGE_F64) {
+    s->shape.a = (const double *)(const void *)s->a + from;
+    s->shape.ld_a = n;
+    return;
+  }
   s->rows->kernels->widen(&strip, s->tile);
   for (int64_t i = 0; i < strip.rows; i++)
     for (int64_t j = from > whole ? from : whole; j < end; j++)
       s->tile[MXS_TILE_COLUMNS * i + j - from] =
           mxsi_entry(strip.storage, strip.a + i * strip.row_bytes, j);
-  s->shape.columns = end - from;
-  /* After the last columns come the first ones again, of the other direction. */
-  s->shape.next = s->a + (end < n ? end : 0) * s->shape.entry_bytes;
 }
 
 /* Residuals from the sums in c, and in their place the coefficients of the adjoint direction. */
@@ -157,6 +197,7 @@ void mxsi_rows_visit_many(const mxs_rows *rows, const mxs_pass *pass, const char
                 .a = a + first * mxsi_row_bytes(rows),
                 .tile = own->tile,
                 .shape = {.a = own->tile,
+                          .ld_a = MXS_TILE_COLUMNS,
                           .rows = left < MXS_TILE_ROWS ? left : MXS_TILE_ROWS,
                           .width = width,
                           .row_bytes = mxsi_row_bytes(rows),
