@@ -8,30 +8,43 @@
 enum {
   LANES = MXS_STREAM_STEP,
   STATE = 4,
-  TEAM = 4, /* rows made side by side, or the latency of a step would show */
+  TEAM = 4, /* rows seeded at a time */
   COUNTERS = 2 * LANES,
   BATCH = TEAM * COUNTERS
 };
 
-typedef uint64_t lanes __attribute__((vector_size(8 * LANES)));
-
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE lanes rotate(lanes v, int by) {
-  return (v << by) | (v >> (64 - by));
-}
+/* Registers of 512 bits: four rows, sixteen registers of state. */
+#define WIDTH 8
+#define TOGETHER 4
+#define VECTOR wide
+#define ROTATE rotate_wide
+#define STEP step_wide
+#define STEPS steps_wide
+#include "base/stream_body.h"
+#undef WIDTH
+#undef TOGETHER
+#undef VECTOR
+#undef ROTATE
+#undef STEP
+#undef STEPS
 
-/* One step of xoshiro256++ in all lanes. */
-INLINE lanes step(lanes s[STATE]) {
-  const lanes out = rotate(s[0] + s[3], 23) + s[0];
-  const lanes t = s[1] << 17;
-  const lanes s0 = s[0] ^ s[3] ^ s[1];
-  const lanes s1 = s[1] ^ s[2] ^ s[0];
-  s[2] = s[2] ^ s[0] ^ t;
-  s[3] = rotate(s[3] ^ s[1], 45);
-  s[0] = s0;
-  s[1] = s1;
-  return out;
+/* Narrower ones: a row, eight registers of 256 bits. */
+#define WIDTH 4
+#define TOGETHER 1
+#define VECTOR narrow
+#define ROTATE rotate_narrow
+#define STEP step_narrow
+#define STEPS steps_narrow
+#include "base/stream_body.h"
+
+static int has_wide_registers(void) {
+#if defined(__x86_64__) && defined(__GNUC__)
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl");
+#else
+  return 0;
+#endif
 }
 
 /* States of chunk `chunk` of the rows. State words 2 h and 2 h + 1 of lane l are the words of
@@ -40,7 +53,7 @@ INLINE void seed_lanes(uint64_t seed,
                        mxs_stream stream,
                        const int64_t row[TEAM],
                        int64_t chunk,
-                       lanes s[TEAM][STATE]) {
+                       uint64_t s[TEAM][STATE][LANES]) {
   uint32_t c[4 * BATCH];
   for (int64_t p = 0; p < TEAM; p++)
     for (int64_t h = 0; h < 2; h++)
@@ -65,6 +78,7 @@ void mxs_stream_rows(uint64_t seed,
                      int64_t count,
                      uint64_t *words,
                      int64_t ld) {
+  const int wide_registers = has_wide_registers();
   for (int64_t i = 0; i < rows; i += TEAM) {
     int64_t team[TEAM];
     uint64_t *at[TEAM];
@@ -75,14 +89,14 @@ void mxs_stream_rows(uint64_t seed,
     }
     for (int64_t done = 0; done < count; done += MXS_STREAM_CHUNK) {
       const int64_t left = count - done < MXS_STREAM_CHUNK ? count - done : MXS_STREAM_CHUNK;
-      lanes s[TEAM][STATE];
+      uint64_t s[TEAM][STATE][LANES];
       seed_lanes(seed, stream, team, (first + done) / MXS_STREAM_CHUNK, s);
-      for (int64_t w = 0; w < left; w += LANES) {
-        for (int p = 0; p < TEAM; p++) {
-          const lanes out = step(s[p]);
-          memcpy(at[p] + done + w, &out, sizeof out);
-        }
-      }
+      if (wide_registers)
+        steps_wide(s, left, at);
+      else
+        steps_narrow(s, left, at);
+      for (int p = 0; p < TEAM; p++)
+        at[p] += left;
     }
   }
 }

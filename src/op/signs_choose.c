@@ -5,7 +5,7 @@
 #include <string.h>
 
 enum {
-  KERNELS = 4,
+  KERNELS = 5,
   TRIAL = 8, /* tiles */
   COLUMNS = TRIAL * MXS_TILE,
   WORDS = COLUMNS / 8 /* of a row of bytes */
@@ -14,7 +14,7 @@ enum {
 static const mxs_signs_kernel *const kernels[2][KERNELS] = {
 #if MXS_SIGNS_X86
     {&mxsi_signs_gfni, &mxsi_signs_avx512, &mxsi_signs_portable},
-    {&mxsi_levels_amx, &mxsi_levels_vnni, &mxsi_levels_portable}
+    {&mxsi_levels_amx, &mxsi_levels_vnni, &mxsi_levels_avx2, &mxsi_levels_portable}
 #else
     {&mxsi_signs_portable}, {&mxsi_levels_portable}
 #endif

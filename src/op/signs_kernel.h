@@ -79,7 +79,8 @@ typedef struct mxs_signs_kernel {
 
 extern const mxs_signs_kernel mxsi_signs_portable, mxsi_levels_portable;
 #if MXS_SIGNS_X86
-extern const mxs_signs_kernel mxsi_signs_avx512, mxsi_signs_gfni, mxsi_levels_vnni, mxsi_levels_amx;
+extern const mxs_signs_kernel mxsi_signs_avx512, mxsi_signs_gfni, mxsi_levels_avx2,
+    mxsi_levels_vnni, mxsi_levels_amx;
 #endif
 
 /** Kernel number `i` of those for bits, or for bytes (levels = 1), fastest first, whatever the

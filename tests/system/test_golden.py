@@ -38,10 +38,12 @@ class Golden(unittest.TestCase):
 
     def test_program_is_the_twin(self):
         """Rows across many borders of chunks, and of steps and words."""
-        for n in (1, 15, 17, 1023, 1025, 70000):
-            for first in (0, 2**32 - 1):
-                with self.subTest(n=n, first=first):
-                    np.testing.assert_array_equal(entries("gaussian", 2**64 - 3, n, first, 3), twin_rows("gaussian", n, first, 3, 2**64 - 3))
+        for kind in twin.ENSEMBLES:
+            for n in (64, 65, 1023, 1025, 70000):
+                for first in (0, 2**32 - 1):
+                    with self.subTest(kind, n=n, first=first):
+                        np.testing.assert_array_equal(entries(kind, 2**64 - 3, n, first, 3, 64),
+                                                      twin_rows(kind, n, first, 3, 2**64 - 3))
 
     def test_sense(self):
         rng = np.random.default_rng(1)
