@@ -100,7 +100,7 @@ static mxs_status parse(const mxs_cli_args *args, gen_fields *fields) {
   if (fields->ensemble != MXS_ENSEMBLE_DENSE && mxs_cli_given(&table, args, "storage"))
     return mxs_fail(MXS_ERR_SETTINGS,
                     "--storage: only --ensemble dense stores A: drop one of the two options");
-  if (fields->ensemble != MXS_ENSEMBLE_FAST && mxs_cli_given(&table, args, "blocks"))
+  if (fields->ensemble != MXS_ENSEMBLE_FAST && fields->blocks != 0)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "--blocks: only --ensemble fast has blocks: drop one of the two options");
   return MXS_OK;

@@ -10,7 +10,8 @@ COMMANDS = ("gen", "solve", "check", "info", "export")
 
 # A value for every option that --help may show; an option without one fails the test.
 VALUES = {
-    "gen": dict(n1=9, n2=7, rank=2, condition=3, ensemble="dense", storage="f32", measurements="1e2", noise=0.01, hold_out=0.2, seed=5),
+    "gen": dict(n1=9, n2=7, rank=2, condition=3, ensemble="dense", storage="f32", measurements="1e2", blocks="auto", noise=0.01,
+                hold_out=0.2, seed=5),
     "solve": dict(measurements=90, hold_out=0.1, storage="f32", model="asymmetric", method="gd", k=3, init="random", alpha=0.01, step=0.1,
                   seed=2, max_iterations="2e1", tolerance=1e-9, metrics_every=4, singular_values=2, checkpoint_every="7,1min",
                   progress="off", quiet="true", verbose="false", reduction="fast", svd="scalapack"),
@@ -50,7 +51,7 @@ class Help(Case):
         problem = self.gen(**VALUES["gen"])
         loaded = ref.load(problem)
         self.assertEqual((loaded.A.shape, len(loaded.y_val)), ((100, 63), 20))
-        plain = self.gen("plain.h5", n1=9, n2=7, rank=2, measurements=100)
+        plain = self.gen("plain.h5", ensemble="dense", n1=9, n2=7, rank=2, measurements=100)
         run = self.solve(plain, np=2, **VALUES["solve"])
         config = self.config(run)
         for name, value in VALUES["solve"].items():
