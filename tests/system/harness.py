@@ -60,10 +60,15 @@ class Process:
 
     def __init__(self, arguments, np=1, env=(), cwd=None, prefix=()):
         self.folder = tempfile.mkdtemp(prefix="p", dir=os.environ.get("MXS_TEST_TMP"))
+        # A launcher removes the session directory that it finds in TMPDIR when it ends, be it another's that
+        # starts just then: each has its own. The path is short, since sockets in it have at most 107 characters.
+        self.session = tempfile.mkdtemp(prefix="mxs", dir="/tmp")
+        os.chmod(self.session, 0o777)
         self.arguments = command(arguments, np, prefix)
         with open(self.path("out"), "wb") as out, open(self.path("err"), "wb") as err:
             self.popen = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
-                                          env={**DEFAULTS, **os.environ, **dict(env)}, start_new_session=True)
+                                          env={**DEFAULTS, **os.environ, **dict(env), "TMPDIR": self.session},
+                                          start_new_session=True)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -104,6 +109,7 @@ class Process:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
+        shutil.rmtree(self.session, ignore_errors=True)
 
     def finish(self, limit=LIMIT):
         try:
@@ -113,6 +119,7 @@ class Process:
             raise AssertionError(f"hangs: {' '.join(self.arguments)}\n{self.text('out')[-2000:]}\n{self.text('err')}") from None
         outcome = Outcome(code, self.text("out"), self.text("err"))
         shutil.rmtree(self.folder, ignore_errors=True)
+        shutil.rmtree(self.session, ignore_errors=True)
         return outcome
 
 

@@ -181,12 +181,6 @@ class BadInput(Case):
     def names(self):
         return {name: None if data is None else len(data) for name, data in harness.tree(self.dir).items()}
 
-    def session_directory(self, extra):
-        path = tempfile.mkdtemp(prefix="s", dir=extra.get("env", {}).get("TMPDIR"))
-        os.chmod(path, 0o777)
-        self.addCleanup(shutil.rmtree, path, ignore_errors=True)
-        return path
-
     def expect(self, cases):
         """Run each case (name: arguments, codes, words, options) without launcher and on three ranks."""
         before = self.names()
@@ -196,9 +190,7 @@ class BadInput(Case):
             problems = []
             # Cases run side by side: none may meet the directory of another.
             arguments = [f"{number}{argument}" if argument in ("run", "new.h5") else argument for argument in arguments]
-            # Nor the session directory of another launcher, which that one removes when it ends.
-            extra = dict(rest[0]) if rest else {}
-            extra["env"] = {**extra.get("env", {}), "TMPDIR": self.session_directory(extra)}
+            extra = rest[0] if rest else {}
             try:
                 outcome = harness.run(*arguments, np=np_, cwd=self.dir, **extra)
             except AssertionError as error:
@@ -325,7 +317,7 @@ class BadInput(Case):
         temporary = tempfile.mkdtemp(prefix="mxs")
         self.addCleanup(shutil.rmtree, temporary, ignore_errors=True)
         os.chmod(temporary, 0o777)
-        extra = dict(prefix=nobody, env={"TMPDIR": temporary, "HOME": temporary})
+        extra = dict(prefix=nobody, env={"HOME": temporary})
         if harness.run("--version", np=0, cwd=temporary, **extra).code != 0 or not self.readable_by_all():
             self.skipTest("the build folder is not open to other users")
         closed, secret = self.dir / "closed", self.dir / "secret.h5"
