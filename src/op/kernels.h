@@ -58,8 +58,9 @@ typedef struct mxs_kernels {
   /** g_j += c_i a_ij, i ascending. */
   void (*adjoint)(const mxs_strip *strip, const double *c, double *g);
 
-  /** `forward` of `next` and `adjoint` of `last` (MXS_GROUP rows each, the same columns) in one
-   * loop: memory is read for the one while the other is computed from cache. NULL: no gain. */
+  /** `forward` of `next` and `adjoint` of `last` (MXS_GROUP rows each, the same columns, f32 or
+   * bf16) in one loop: memory is read for the one while the other is computed from cache. NULL: no
+   * gain. */
   void (*both)(const mxs_strip *next,
                const double *x,
                double *lanes,

@@ -171,8 +171,7 @@ INLINE void both_of(mxs_storage storage,
     for (int64_t i = 0; i < MXS_GROUP; i++) {
       const char *row = next->a + i * next->row_bytes;
       pair a = load(storage, row, j);
-      if (storage != MXS_STORAGE_F64)
-        hint(storage, next, i, row, j);
+      hint(storage, next, i, row, j);
       sum[i].low = vec_fma(a.low, xj.low, sum[i].low);
       sum[i].high = vec_fma(a.high, xj.high, sum[i].high);
       a = load(storage, last->a + i * last->row_bytes, j);
@@ -193,10 +192,8 @@ static TARGET void both(const mxs_strip *next,
                         double *g) {
   if (next->storage == MXS_STORAGE_F32)
     both_of(MXS_STORAGE_F32, next, x, lanes, last, c, g);
-  else if (next->storage == MXS_STORAGE_BF16)
-    both_of(MXS_STORAGE_BF16, next, x, lanes, last, c, g);
   else
-    both_of(MXS_STORAGE_F64, next, x, lanes, last, c, g);
+    both_of(MXS_STORAGE_BF16, next, x, lanes, last, c, g);
 }
 #endif
 

@@ -26,10 +26,14 @@ void mxsi_rows_init(mxs_rows *rows, mxs_storage storage, int64_t entries) {
                      .threads = 1};
 }
 
+/* Doubles leave the loop that reads ahead no time to fill: memory is the limit as it is, and hints
+ * serve them better. */
 static rows_path path_of(const mxs_rows *rows) {
   const int64_t bytes =
       2 * (int64_t)MXS_GROUP * mxsi_row_bytes(rows) + 2 * rows->entries * (int64_t)sizeof(double);
-  return bytes <= rows->near_bytes ? PATH_NEAR : bytes <= rows->far_bytes ? PATH_BEHIND : PATH_FAR;
+  if (bytes > rows->far_bytes)
+    return PATH_FAR;
+  return bytes <= rows->near_bytes || rows->storage == MXS_STORAGE_F64 ? PATH_NEAR : PATH_BEHIND;
 }
 
 /* One matrix, and a group of its rows. */

@@ -11,11 +11,12 @@
  *  So neither the grouping of rows below, nor how a range is cut into passes, nor the instruction
  *  set, nor the other matrices change a bit.
  *
- *  Paths, by the size of a row alone:
- *   - near: a group of rows, and the next one, fit the second-level cache. The adjoint direction
- *     runs from there, and brings in rows of the next group while memory would be idle;
- *   - behind: they fit the last-level cache. The adjoint direction runs one group behind, in the
- *     same loop that reads the next group from memory;
+ *  Paths, by the size of a row and the storage alone:
+ *   - near: a group of rows, and the next one, fit the second-level cache (for doubles: the
+ *     last-level cache). The adjoint direction runs from there, and brings in rows of the next
+ *     group while memory would be idle;
+ *   - behind: narrower entries, and the groups fit the last-level cache. The adjoint direction runs
+ *     one group behind, in the same loop that reads the next group from memory;
  *   - far: they fit none, and A is read twice. Many rows share a part of x and of g; the adjoint
  *     direction goes backwards, so that it finds the end of the rows in cache. */
 #ifndef MXS_OP_KERNELS_ROWS_H

@@ -209,7 +209,8 @@ static void one_matrix(void **state) {
         s.dense->visits.near_bytes = caches[c][0];
         s.dense->visits.far_bytes = caches[c][1];
         mxsi_op_dense.info(s.dense, &info);
-        assert_memory_equal(info.path, paths[c], strlen(paths[c]));
+        const size_t way = c == 1 && storages[e] == MXS_STORAGE_F64 ? 0 : c;
+        assert_memory_equal(info.path, paths[way], strlen(paths[way]));
         for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
           if (lengths[l] * counts[k] <= MODERATE)
             check_tables(&s, counts[k], 1);
