@@ -86,7 +86,7 @@ static void print_arrays(const mxs_cli_session *session, const mxs_ckpt *ckpt) {
 
 /* The last row of the metrics, without the columns that are not defined there. */
 static void print_metrics(const mxs_cli_session *session, const mxs_ckpt *ckpt) {
-  const mxs_history *history = mxs_ckpt_history(ckpt);
+  const mxs_history *history = mxs_ckpt_history(ckpt, 0);
   if (history == NULL || history->rows == 0)
     return;
   mxs_cli_print(session, "  metrics       %lld rows of %lld columns; the last one:\n",
