@@ -4,6 +4,10 @@
     tools/plot_run.py DIR                     # writes DIR/run.png
     tools/plot_run.py DIR -o figure.pdf       # or .svg, .png
     tools/plot_run.py DIR --picture           # original, recovered and error as pictures; loss, error, spectrum
+    tools/plot_run.py DIR/replica_3           # one of many runs that advanced together, like any other
+
+A run directory with many replicas gives the residuals and errors of all of them, and what they came to over what they
+differ in. One of them alone is drawn like any run.
 
 The iteration axis is logarithmic where the first two phases end in the first tenth of the run.
 Reads DIR/metrics.csv, or the history in a checkpoint (DIR/checkpoint.h5, or such a file given instead of DIR).
@@ -38,30 +42,73 @@ def fail(text):
     sys.exit(f"plot_run.py: {text}")
 
 
+def number_of(replica):
+    return int(re.fullmatch(r"replica_(\d+)", replica)[1])
+
+
+def is_replica(path):
+    """Is this the directory of one of many replicas?"""
+    return path.is_dir() and re.fullmatch(r"replica_\d+", path.resolve().name) and (path.resolve().parent / "config.yaml").is_file()
+
+
+def run_of(path):
+    """The directory with config.yaml and checkpoint.h5."""
+    return path.resolve().parent if is_replica(path) else path
+
+
+def read_table(path):
+    with open(path) as file:
+        names = file.readline().strip().split(",")
+        rows = [line.split(",") for line in file if line.endswith("\n")]
+    values = np.array([row for row in rows if len(row) == len(names)], dtype=float).reshape(-1, len(names))
+    return dict(zip(names, values.T))
+
+
+def read_group(group):
+    return {name: np.atleast_1d(column[()]).astype(float) for name, column in group.items()}
+
+
 def read_metrics(path):
-    """Columns of a run's metrics as arrays by name, and the file they came from."""
+    """Columns of a run's metrics as arrays by name."""
     if path.is_dir() and (path / "metrics.csv").is_file():
-        table = np.genfromtxt(path / "metrics.csv", delimiter=",", names=True, dtype=float)
-        return {name: np.atleast_1d(table[name]) for name in table.dtype.names}
-    checkpoint = path / "checkpoint.h5" if path.is_dir() else path
+        return read_table(path / "metrics.csv")
+    checkpoint = run_of(path) / "checkpoint.h5" if path.is_dir() else path
     if not checkpoint.is_file():
         fail(f"no metrics.csv and no checkpoint.h5 in {path}")
+    group = f"{path.resolve().name}/metrics" if is_replica(path) else "metrics"
     with h5py.File(checkpoint, "r") as f:
-        if "metrics" not in f:
-            fail(f"{checkpoint} holds no metrics")
-        return {name: np.atleast_1d(column[()]).astype(float) for name, column in f["metrics"].items()}
+        if group not in f:
+            fail(f"{checkpoint} holds no {group}")
+        return read_group(f[group])
+
+
+def read_replicas(path):
+    """Metrics of each of many replicas; an empty list where there is one."""
+    if path.is_dir() and not (path / "metrics.csv").is_file():
+        names = sorted((p.parent.name for p in path.glob("replica_*/metrics.csv") if re.fullmatch(r"replica_\d+", p.parent.name)), key=number_of)
+        if names:
+            return [read_table(path / name / "metrics.csv") for name in names]
+    checkpoint = path / "checkpoint.h5" if path.is_dir() else path
+    if is_replica(path) or not checkpoint.is_file():
+        return []
+    with h5py.File(checkpoint, "r") as f:
+        names = sorted((name for name in f if re.fullmatch(r"replica_\d+", name)), key=number_of)
+        return [read_group(f[name]["metrics"]) for name in names]
 
 
 def read_factors(path):
-    with h5py.File(path / "checkpoint.h5" if path.is_dir() else path, "r") as f:
-        return f["factors/U"][()], f["factors/V"][()]
+    folder = f"{path.resolve().name}/" if is_replica(path) else ""
+    with h5py.File(run_of(path) / "checkpoint.h5" if path.is_dir() else path, "r") as f:
+        if f"{folder}factors/U" not in f:
+            fail(f"{path} holds many replicas: give the directory of one, such as {path}/replica_0")
+        return f[f"{folder}factors/U"][()], f[f"{folder}factors/V"][()]
 
 
 def problem_path(path, given):
     """The problem file: given, or named in the run's config.yaml."""
     if given is not None:
         return given
-    config = path / "config.yaml"
+    config = run_of(path) / "config.yaml"
     if path.is_dir() and config.is_file():
         found = re.search(r"^problem:\s*(.+?)\s*$", config.read_text(), re.MULTILINE)
         if found:
@@ -275,6 +322,132 @@ def draw_picture(axes, factors, truth, mean):
             spine.set_visible(False)
 
 
+# ---------------------------------------------------------------- many replicas
+
+PALETTE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "#000000", "#7F7F7F")
+SYMBOLS = {"alpha": "start scale $\\alpha$", "step": "step $\\mu$", "k": "columns $k$", "seed": "seed"}
+
+
+def settings_of(path, count):
+    """Values of alpha, step, k and seed for each replica, of those that differ."""
+    config = path / "config.yaml"
+    text = config.read_text() if path.is_dir() and config.is_file() else ""
+    given = dict(re.findall(r"^(alpha|step|k|seed): (.*)$", text, re.MULTILINE))
+    lists = {key: [float(v) for v in given[key][1:-1].split(",")] for key in SYMBOLS if given.get(key, "").startswith("[")}
+    lists = {key: values for key, values in lists.items() if len(values) == count and len(set(values)) > 1}
+    return lists or {"seed": [float(given.get("seed", 0)) + r for r in range(count)]}
+
+
+def residual_factors(path, replicas):
+    """sqrt(loss) to relative residual, the same for all; None where no summary tells."""
+    summary = path / "summary.json"
+    if not (path.is_dir() and summary.is_file()):
+        return None
+    for one in json.loads(summary.read_text()).get("replicas", []):
+        if one.get("loss") and one.get("relative_residual"):
+            return one["relative_residual"] / np.sqrt(one["loss"])
+    return None
+
+
+def diverged_of(path, count):
+    summary = path / "summary.json"
+    listed = json.loads(summary.read_text()).get("replicas", []) if path.is_dir() and summary.is_file() else []
+    return [r < len(listed) and listed[r].get("reason") == "diverged" for r in range(count)]
+
+
+def colors_of(values):
+    """A color for each replica, and the scale where there are too many for a legend."""
+    if len(values) <= len(PALETTE):
+        return list(PALETTE[: len(values)]), None
+    norm = matplotlib.colors.LogNorm if min(values) > 0 and max(values) > 20 * min(values) else matplotlib.colors.Normalize
+    scale = matplotlib.cm.ScalarMappable(norm(min(values), max(values)), matplotlib.colors.ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 0.9, 256))))
+    return [scale.to_rgba(value) for value in values], scale
+
+
+def draw_lines(axes, replicas, values, colors, labels, diverged):
+    """One line for each replica, in the color of what it differs in."""
+    width = 1.6 if len(replicas) <= len(PALETTE) else 0.8
+    drawn = False
+    for metrics, value, color, label, lost in zip(replicas, values, colors, labels, diverged):
+        good = np.isfinite(value) & (value > 0)
+        if not good.any():
+            continue
+        drawn = True
+        t = metrics["iteration"]
+        axes.plot(t, np.where(good, value, np.nan), color=color, lw=width, label=label, ls="--" if lost else "-")
+        end = np.flatnonzero(good)[-1]
+        axes.plot(t[end], value[end], color=color, marker="x" if lost else "o", ms=6 if lost else 3.5, ls="none", zorder=3)
+    return drawn
+
+
+def finish_lines(axes, title, ylabel, drawn):
+    axes.set_title(title)
+    axes.set_ylabel(ylabel)
+    axes.set_xlabel("iteration")
+    if drawn:
+        axes.set_yscale("log")
+        axes.margins(x=0.02)
+    else:
+        axes.text(0.5, 0.5, "not defined for these runs", transform=axes.transAxes, ha="center", color="0.4")
+        axes.set_yticks([])
+    axes.grid(True, which="major", color="0.85", lw=0.6)
+
+
+def draw_outcomes(axes, key, values, ends, colors, diverged, ylabel):
+    """What each replica came to, over what they differ in."""
+    good = [r for r, end in enumerate(ends) if np.isfinite(end) and end > 0 and not diverged[r]]
+    for r in good:
+        axes.plot(values[r], ends[r], color=colors[r], marker="o", ms=6 if len(ends) <= len(PALETTE) else 4, ls="none", zorder=3)
+    for r in (r for r, lost in enumerate(diverged) if lost):
+        axes.plot(values[r], 0.97, color=colors[r], marker="x", ms=7, ls="none", transform=axes.get_xaxis_transform(), zorder=3)
+    if any(diverged):
+        axes.set_title("What they came to (x: diverged)")
+    else:
+        axes.set_title("What they came to")
+    axes.set_xlabel(SYMBOLS[key])
+    axes.set_ylabel(ylabel)
+    if good:
+        axes.set_yscale("log")
+    if min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_xscale("log")
+    elif key in ("k", "seed"):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.margins(x=0.06, y=0.12)
+    axes.grid(True, which="major", color="0.85", lw=0.6)
+
+
+def plot_replicas(path, replicas, title, output, dpi):
+    count = len(replicas)
+    settings = settings_of(path, count)
+    key = next(iter(settings))
+    colors, scale = colors_of(settings[key])
+    labels = [f"{r}: " + ", ".join(f"{name} {values[r]:g}" for name, values in settings.items()) for r in range(count)]
+    diverged = diverged_of(path, count)
+    factor = residual_factors(path, replicas)
+    residuals = [(1.0 if factor is None else factor) * (metrics["loss"] if factor is None else np.sqrt(metrics["loss"])) for metrics in replicas]
+    errors = [metrics.get("test_error", np.full_like(metrics["loss"], np.nan)) for metrics in replicas]
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11.5, 4.0), layout="constrained")
+    residual_name = "loss" if factor is None else r"relative residual $\Vert R\Vert\,/\,\Vert y\Vert$"
+    drawn = draw_lines(left, replicas, residuals, colors, labels, diverged)
+    finish_lines(left, "Loss" if factor is None else "Residual", residual_name, drawn)
+    error_name = r"$\Vert UV^T-X^*\Vert _F\,/\,\Vert X^*\Vert _F$"
+    has_error = draw_lines(middle, replicas, errors, colors, labels, diverged)
+    finish_lines(middle, "Error of the matrix", error_name, has_error)
+    ends = [values[-1] if values.size else np.nan for values in (errors if has_error else residuals)]
+    draw_outcomes(right, key, settings[key], ends, colors, diverged, error_name if has_error else residual_name)
+    if scale is None:
+        handles, names = left.get_legend_handles_labels()
+        columns = 4 if max(map(len, names), default=0) < 28 else 2
+        band = (0.2 + 0.19 * -(-len(names) // columns)) / figure.get_figheight()
+        figure.get_layout_engine().set(rect=(0, band, 1, 1 - band))
+        figure.legend(handles, names, loc="lower center", ncol=columns, borderaxespad=0.2)
+    else:
+        figure.colorbar(scale, ax=right, label=SYMBOLS[key], pad=0.02)
+    figure.suptitle(title, fontsize=11)
+    figure.savefig(output, dpi=dpi)
+    print(f"written {output}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=pathlib.Path, help="run directory, or a checkpoint file")
@@ -289,16 +462,24 @@ def main():
     if arguments.problem is not None and not arguments.problem.is_file():
         fail(f"no such file: {arguments.problem}")
 
+    plt.rcParams.update(STYLE)
+    output = arguments.output
+    if output is None:
+        output = (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "run.png"
+    replicas = read_replicas(arguments.run)
+    if replicas and not arguments.picture:
+        line = f"{len(replicas)} replicas, " + summary_line(arguments.run).replace("relative residual", "best relative residual")
+        title = arguments.title or f"{arguments.run.resolve().name}: {line.rstrip(', ')}"
+        plot_replicas(arguments.run, replicas, title, output, arguments.dpi)
+        return
+    if replicas:
+        fail(f"{arguments.run} holds many replicas: give the directory of one, such as {arguments.run}/replica_0")
+
     metrics = read_metrics(arguments.run)
     if metrics["iteration"].size == 0:
         fail(f"{arguments.run} holds no metrics rows yet")
     problem = problem_path(arguments.run, arguments.problem)
     truth, mean = read_truth(problem)
-    output = arguments.output
-    if output is None:
-        output = (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "run.png"
-
-    plt.rcParams.update(STYLE)
     heights = [1.45, 1.0] if arguments.picture else [1.0, 1.0]
     figure, grid = plt.subplots(len(heights), 3, figsize=(11.5, 2.9 * sum(heights) + 0.7),
                                 gridspec_kw={"height_ratios": heights}, layout="constrained")
@@ -313,6 +494,8 @@ def main():
         figure.get_layout_engine().set(rect=(0, band, 1, 1 - band))
         figure.legend(handles=handles, loc="lower center", ncol=3, handlelength=3.0, borderaxespad=0.2)
     name = arguments.run.resolve().name
+    if is_replica(arguments.run):
+        name = f"{run_of(arguments.run).name}, replica {number_of(name)}"
     if arguments.picture:
         name = picture_line(problem, truth)
     title = arguments.title or ": ".join(t for t in (name, summary_line(arguments.run)) if t)

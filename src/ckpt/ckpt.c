@@ -72,18 +72,52 @@ static int next_line(char **text, line *out) {
          !__builtin_mul_overflow(out->rows, out->cols, &entries) && entries <= INT64_MAX / 16;
 }
 
-static mxs_status add_line(mxs_ckpt *ckpt, const line *from) {
-  const char *prefix = "metrics/";
-  const int64_t at = ckpt->count + ckpt->history.columns;
-  memcpy(ckpt->digests[at], from->digest, MXS_STORE_DIGEST_TEXT);
-  if (strncmp(from->name, prefix, strlen(prefix)) == 0) {
-    if (ckpt->history.columns > 0 && from->rows != ckpt->history.rows)
+void mxsi_ckpt_folder(int64_t replicas, int64_t replica, char folder[MXSI_CKPT_FOLDER]) {
+  if (replicas <= 1)
+    (void)snprintf(folder, MXSI_CKPT_FOLDER, "metrics/");
+  else
+    (void)snprintf(folder, MXSI_CKPT_FOLDER, "replica_%" PRId64 "/metrics/", replica);
+}
+
+/* The manifest being taken apart: datasets so far, columns among them. */
+typedef struct reading {
+  mxs_ckpt *ckpt;
+  int64_t columns;
+} reading;
+
+/* The replica whose metrics a dataset belongs to, and where the name of its column begins: NULL for
+ * an array. A replica follows the one before, and a lone history is not one of many. */
+static const char *column_of(const reading *at, const char *name, int64_t *replica) {
+  const int64_t known = at->ckpt->info.replicas;
+  char folder[MXSI_CKPT_FOLDER];
+  for (*replica = known > 0 ? known - 1 : 0; *replica <= known; ++*replica) {
+    mxsi_ckpt_folder(2, *replica, folder);
+    if (strncmp(name, folder, strlen(folder)) == 0)
+      return name + strlen(folder);
+  }
+  *replica = 0;
+  mxsi_ckpt_folder(1, 0, folder);
+  return known <= 1 && strncmp(name, folder, strlen(folder)) == 0 ? name + strlen(folder) : NULL;
+}
+
+static mxs_status add_line(reading *at, const line *from) {
+  mxs_ckpt *ckpt = at->ckpt;
+  int64_t replica = 0;
+  const char *column = column_of(at, from->name, &replica);
+  memcpy(ckpt->digests[ckpt->count + at->columns], from->digest, MXS_STORE_DIGEST_TEXT);
+  if (column != NULL) {
+    mxs_history *history = &ckpt->histories[replica];
+    if (history->columns > 0 && from->rows != history->rows)
       return mxs_fail(MXS_ERR_DATA, "%s: columns of the metrics differ in length", ckpt->path);
-    ckpt->columns[ckpt->history.columns++] = from->name + strlen(prefix);
-    ckpt->history.rows = from->rows;
+    if (history->columns == 0)
+      history->names = ckpt->columns + at->columns;
+    ckpt->columns[at->columns++] = column;
+    history->columns++;
+    history->rows = history->capacity = from->rows;
+    ckpt->info.replicas = replica + 1;
     return MXS_OK;
   }
-  if (ckpt->history.columns > 0)
+  if (at->columns > 0)
     return mxs_fail(MXS_ERR_DATA, "%s: the manifest is out of order", ckpt->path);
   mxs_array *array = &ckpt->arrays[ckpt->count++];
   *array = (mxs_array){.name = from->name,
@@ -91,6 +125,26 @@ static mxs_status add_line(mxs_ckpt *ckpt, const line *from) {
                        .rows = from->rows,
                        .cols = from->cols};
   return mxs_alloc(from->rows * from->cols, sizeof(double), &array->data);
+}
+
+/* Take the manifest apart: arrays with room for their data, then histories. */
+static mxs_status add_lines(mxs_ckpt *ckpt, int64_t lines) {
+  reading at = {.ckpt = ckpt};
+  char *rest = ckpt->lines;
+  for (int64_t i = 0; i < lines; i++) {
+    line one = {0};
+    if (!next_line(&rest, &one))
+      return mxs_fail(MXS_ERR_DATA, "%s: line %lld of the manifest makes no sense", ckpt->path,
+                      (long long)i + 1);
+    MXS_TRY(add_line(&at, &one));
+  }
+  if (ckpt->info.replicas == 0)
+    ckpt->info.replicas = 1;
+  for (int64_t r = 0; r < ckpt->info.replicas; r++) {
+    mxs_history *history = &ckpt->histories[r];
+    MXS_TRY(mxs_alloc(history->rows * history->columns, sizeof(double), &history->values));
+  }
+  return MXS_OK;
 }
 
 mxs_status mxsi_ckpt_create(const char *path, const char *manifest, mxs_ckpt **out) {
@@ -105,24 +159,10 @@ mxs_status mxsi_ckpt_create(const char *path, const char *manifest, mxs_ckpt **o
   MXS_TRY_GOTO(status, mxs_text_format(&ckpt->manifest, "%s", manifest), cleanup);
   MXS_TRY_GOTO(status, mxs_text_format(&ckpt->lines, "%s", manifest), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(lines, sizeof *ckpt->arrays, &ckpt->arrays), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(lines + 1, sizeof *ckpt->histories, &ckpt->histories), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(lines, sizeof *ckpt->columns, &ckpt->columns), cleanup);
   MXS_TRY_GOTO(status, mxs_alloc(lines, sizeof *ckpt->digests, &ckpt->digests), cleanup);
-  char *rest = ckpt->lines;
-  for (int64_t i = 0; i < lines; i++) {
-    line one = {0};
-    if (!next_line(&rest, &one)) {
-      status = mxs_fail(MXS_ERR_DATA, "%s: line %lld of the manifest makes no sense", path,
-                        (long long)i + 1);
-      goto cleanup;
-    }
-    MXS_TRY_GOTO(status, add_line(ckpt, &one), cleanup);
-  }
-  ckpt->history.names = ckpt->columns;
-  ckpt->history.capacity = ckpt->history.rows;
-  MXS_TRY_GOTO(
-      status,
-      mxs_alloc(ckpt->history.rows * ckpt->history.columns, sizeof(double), &ckpt->history.values),
-      cleanup);
+  MXS_TRY_GOTO(status, add_lines(ckpt, lines), cleanup);
   *out = ckpt;
 cleanup:
   if (status != MXS_OK)
@@ -136,7 +176,9 @@ void mxs_ckpt_destroy(mxs_ckpt **ckpt) {
     return;
   for (int64_t i = 0; i < old->count; i++)
     mxs_release(&old->arrays[i].data);
-  mxs_history_clear(&old->history);
+  for (int64_t r = 0; r < old->info.replicas; r++)
+    mxs_history_clear(&old->histories[r]);
+  mxs_release(&old->histories);
   mxs_release(&old->arrays);
   mxs_release(&old->columns);
   mxs_release(&old->digests);
@@ -164,8 +206,8 @@ int64_t mxs_ckpt_arrays(const mxs_ckpt *ckpt, const mxs_array **arrays) {
   return ckpt->count;
 }
 
-const mxs_history *mxs_ckpt_history(const mxs_ckpt *ckpt) {
-  return &ckpt->history;
+const mxs_history *mxs_ckpt_history(const mxs_ckpt *ckpt, int64_t replica) {
+  return &ckpt->histories[replica];
 }
 
 static const mxs_array *find(const mxs_ckpt *ckpt, const char *name) {

@@ -3,7 +3,8 @@
  *  with its digests. Room `ckpt`.
  *
  *  Files: DIR/checkpoint.h5 and the one before, DIR/checkpoint.prev.h5. Contents: every array under
- *  its own name (factors/U, factors/V, state/...), metrics/<column>, config (text), manifest (text:
+ *  its own name (factors/U, factors/V, state/...), metrics/<column> or, of many replicas,
+ *  replica_<r>/metrics/<column>, config (text), manifest (text:
  *  name, type, shape and digest of each dataset), and root attributes format
  *  = "mxsense-checkpoint", format_version, creator, iteration, finished, reason, blas_kernel,
  *  problem_digest, config_digest, and digest, which seals attributes, config and manifest. Each
@@ -31,12 +32,14 @@ typedef struct mxs_ckpt_info {
   char reason[16];
   char blas_kernel[64]; /**< of the arithmetic so far: another one gives other bits */
   uint64_t problem_digest;
+  int64_t replicas; /**< histories of metrics; 0 means one too */
 } mxs_ckpt_info;
 
 /** Write, verify and publish a checkpoint. Collective: written in row slabs by all ranks to
  *  DIR/checkpoint.tmp.<tag>.h5, closed, read back and compared with digests of the memory, fsync,
  *  current -> previous, temporary -> current, fsync of the directory. On failure the temporary file
- *  is removed and what was there stays. Arrays are replicated: the same on all ranks.
+ *  is removed and what was there stays. Arrays are replicated: the same on all ranks. `histories`:
+ *  info->replicas of them.
  *  @retval MXS_ERR_IO the text says which step failed on which rank */
 MXS_CHECKED mxs_status mxs_ckpt_write(const mxs_comm *comm,
                                       const char *dir,
@@ -44,7 +47,7 @@ MXS_CHECKED mxs_status mxs_ckpt_write(const mxs_comm *comm,
                                       const mxs_ckpt_info *info,
                                       const mxs_array *arrays,
                                       int64_t count,
-                                      const mxs_history *history,
+                                      const mxs_history *histories,
                                       const char *config);
 
 /** A checkpoint read into memory, every digest verified. */
@@ -70,7 +73,7 @@ const char *mxs_ckpt_path(const mxs_ckpt *ckpt);
 const mxs_ckpt_info *mxs_ckpt_get_info(const mxs_ckpt *ckpt);
 const char *mxs_ckpt_config(const mxs_ckpt *ckpt);
 int64_t mxs_ckpt_arrays(const mxs_ckpt *ckpt, const mxs_array **arrays);
-const mxs_history *mxs_ckpt_history(const mxs_ckpt *ckpt);
+const mxs_history *mxs_ckpt_history(const mxs_ckpt *ckpt, int64_t replica);
 
 /** The array of doubles of this name. Local. @retval MXS_ERR_DATA there is none */
 MXS_CHECKED mxs_status mxs_ckpt_doubles(const mxs_ckpt *ckpt,

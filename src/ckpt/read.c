@@ -62,17 +62,20 @@ static mxs_status read_set(hid_t file,
   return status;
 }
 
-static mxs_status read_columns(hid_t file, mxs_ckpt *ckpt) {
-  const mxs_history *history = &ckpt->history;
+/* The metrics of a replica; `before`: datasets of the manifest ahead of them. */
+static mxs_status read_columns(hid_t file, mxs_ckpt *ckpt, int64_t replica, int64_t before) {
+  const mxs_history *history = &ckpt->histories[replica];
   const mxs_array shape = {.rows = history->rows, .cols = 1};
   double *column = NULL;
   char *name = NULL;
+  char folder[MXSI_CKPT_FOLDER];
+  mxsi_ckpt_folder(ckpt->info.replicas, replica, folder);
   mxs_status status = mxs_alloc(history->rows, sizeof *column, &column);
   for (int64_t c = 0; c < history->columns && status == MXS_OK; c++) {
-    MXS_TRY_GOTO(status, mxs_text_format(&name, "metrics/%s", ckpt->columns[c]), cleanup);
-    MXS_TRY_GOTO(
-        status, read_set(file, ckpt->path, name, &shape, 1, ckpt->digests[ckpt->count + c], column),
-        cleanup);
+    MXS_TRY_GOTO(status, mxs_text_format(&name, "%s%s", folder, history->names[c]), cleanup);
+    MXS_TRY_GOTO(status,
+                 read_set(file, ckpt->path, name, &shape, 1, ckpt->digests[before + c], column),
+                 cleanup);
     for (int64_t r = 0; r < history->rows; r++)
       history->values[r * history->columns + c] = column[r];
     mxs_release(&name);
@@ -81,6 +84,19 @@ cleanup:
   mxs_release(&name);
   mxs_release(&column);
   return status;
+}
+
+/* Arrays and metrics of the manifest. */
+static mxs_status read_sets(hid_t file, mxs_ckpt *ckpt) {
+  for (int64_t i = 0; i < ckpt->count; i++)
+    MXS_TRY(read_set(file, ckpt->path, ckpt->arrays[i].name, &ckpt->arrays[i], 2, ckpt->digests[i],
+                     ckpt->arrays[i].data));
+  int64_t before = ckpt->count;
+  for (int64_t r = 0; r < ckpt->info.replicas; r++) {
+    MXS_TRY(read_columns(file, ckpt, r, before));
+    before += ckpt->histories[r].columns;
+  }
+  return MXS_OK;
 }
 
 /* Everything of an open file into `*out`. */
@@ -107,15 +123,11 @@ static mxs_status read_all(
     goto cleanup;
   }
   MXS_TRY_GOTO(status, mxsi_ckpt_create(path, manifest, &ckpt), cleanup);
+  info.replicas = ckpt->info.replicas;
   ckpt->info = info;
   ckpt->config = config;
   config = NULL;
-  for (int64_t i = 0; i < ckpt->count; i++)
-    MXS_TRY_GOTO(status,
-                 read_set(file, path, ckpt->arrays[i].name, &ckpt->arrays[i], 2, ckpt->digests[i],
-                          ckpt->arrays[i].data),
-                 cleanup);
-  MXS_TRY_GOTO(status, read_columns(file, ckpt), cleanup);
+  MXS_TRY_GOTO(status, read_sets(file, ckpt), cleanup);
   *out = ckpt;
   ckpt = NULL;
 cleanup:
@@ -154,12 +166,14 @@ static mxs_status share_text(const mxs_comm *comm, char **text) {
 
 /* Contents of the arrays and the metrics to all. Collective. */
 static void share_contents(const mxs_comm *comm, const mxs_ckpt *ckpt) {
-  const mxs_history *history = &ckpt->history;
   for (int64_t i = 0; i < ckpt->count; i++)
     mxs_comm_bcast(comm, ckpt->arrays[i].data,
                    ckpt->arrays[i].rows * ckpt->arrays[i].cols * (int64_t)sizeof(double), 0);
-  mxs_comm_bcast(comm, history->values, history->rows * history->columns * (int64_t)sizeof(double),
-                 0);
+  for (int64_t r = 0; r < ckpt->info.replicas; r++) {
+    const mxs_history *history = &ckpt->histories[r];
+    mxs_comm_bcast(comm, history->values,
+                   history->rows * history->columns * (int64_t)sizeof(double), 0);
+  }
 }
 
 /* What rank 0 has read to all; `*ckpt` is NULL on the others. Collective. */

@@ -63,21 +63,43 @@ static mxs_status seal_parts(snapshot *s) {
   return mxsi_ckpt_seal(s->info, s->config, s->manifest, s->seal);
 }
 
+/* The columns of a history, put one after the other into `columns`, which moves on. */
+static mxs_status add_history(snapshot *s,
+                              const char *folder,
+                              const mxs_history *history,
+                              double **columns) {
+  for (int64_t c = 0; c < history->columns; c++) {
+    double *column = *columns;
+    const mxs_array array = {.rows = history->rows, .cols = 1, .data = column};
+    for (int64_t r = 0; r < history->rows; r++)
+      column[r] = history->values[r * history->columns + c];
+    MXS_TRY(add_part(s, folder, history->names[c], &array, 1));
+    *columns += history->rows;
+  }
+  return MXS_OK;
+}
+
 /* List arrays and columns with their digests. Local. */
 static mxs_status collect(snapshot *s,
                           const mxs_array *arrays,
                           int64_t count,
-                          const mxs_history *history) {
-  MXS_TRY(mxs_alloc(count + history->columns, sizeof *s->parts, &s->parts));
-  MXS_TRY(mxs_alloc(history->rows * history->columns, sizeof *s->columns, &s->columns));
+                          const mxs_history *histories) {
+  const int64_t replicas = s->info->replicas > 0 ? s->info->replicas : 1;
+  int64_t columns = 0;
+  int64_t numbers = 0;
+  for (int64_t r = 0; r < replicas; r++) {
+    columns += histories[r].columns;
+    numbers += histories[r].rows * histories[r].columns;
+  }
+  MXS_TRY(mxs_alloc(count + columns, sizeof *s->parts, &s->parts));
+  MXS_TRY(mxs_alloc(numbers, sizeof *s->columns, &s->columns));
   for (int64_t i = 0; i < count; i++)
     MXS_TRY(add_part(s, "", arrays[i].name, &arrays[i], 2));
-  for (int64_t c = 0; c < history->columns; c++) {
-    double *column = s->columns + c * history->rows;
-    const mxs_array array = {.rows = history->rows, .cols = 1, .data = column};
-    for (int64_t r = 0; r < history->rows; r++)
-      column[r] = history->values[r * history->columns + c];
-    MXS_TRY(add_part(s, "metrics/", history->names[c], &array, 1));
+  double *next = s->columns;
+  for (int64_t r = 0; r < replicas; r++) {
+    char folder[MXSI_CKPT_FOLDER];
+    mxsi_ckpt_folder(replicas, r, folder);
+    MXS_TRY(add_history(s, folder, &histories[r], &next));
   }
   return seal_parts(s);
 }
@@ -260,12 +282,12 @@ mxs_status mxs_ckpt_write(const mxs_comm *comm,
                           const mxs_ckpt_info *info,
                           const mxs_array *arrays,
                           int64_t count,
-                          const mxs_history *history,
+                          const mxs_history *histories,
                           const char *config) {
   snapshot s = {.comm = comm, .info = info, .config = config, .file = H5I_INVALID_HID};
   mxs_status status = name_files(&s, dir, tag);
   if (status == MXS_OK)
-    status = collect(&s, arrays, count, history);
+    status = collect(&s, arrays, count, histories);
   MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
   MXS_TRY_GOTO(status,
                mxs_comm_same(comm, mxs_hash64(s.seal, sizeof s.seal, 0), "state to save",

@@ -130,7 +130,7 @@ static void print_shapes(const mxs_cli_session *session,
                 settings->problem, (long long)file->n1, (long long)file->n2, (long long)p->m,
                 (long long)file->m_validation);
   mxs_cli_print(session, "factors     k = %lld%s\n", (long long)p->k,
-                settings->k > 0 ? "" : " (automatic)");
+                settings->k.values[0] > 0 ? "" : " (automatic)");
   if (freedom > 0.0)
     mxs_cli_print(session, "freedom     m / (k (n1 + n2 - k)) = %.3g\n", trained / freedom);
   if (file->truth_rank > 0) {

@@ -6,7 +6,8 @@
 #include <unistd.h>
 
 static const char before[] =
-    "Usage: mxsense export DIR_OR_CHECKPOINT [--what WHAT] [--format FORMAT] -o PATH\n"
+    "Usage: mxsense export DIR_OR_CHECKPOINT [--what WHAT] [--replica R] [--format FORMAT]\n"
+    "       -o PATH\n"
     "\n"
     "Writes the answer of a run, from its newest checkpoint that verifies. Factors as npy\n"
     "or csv make two files, PATH_U and PATH_V; in HDF5 the datasets are /U and /V,\n"
@@ -18,6 +19,7 @@ static const char after[] =
     "  mxsense export run1 --what factors --format npy -o answer\n"
     "  mxsense export run1 --what singular_values -o s.csv\n"
     "  mxsense export run1/checkpoint.h5 --what X -o X.h5\n"
+    "  mxsense export sweep --replica 3 --what X -o X3.npy\n"
     "\n"
     "Row-major numbers of 64 bits; CSV has no header and reads back to the same bits.\n";
 
@@ -25,7 +27,8 @@ enum { WHAT_FACTORS, WHAT_SINGULAR_VALUES, WHAT_X };
 
 typedef struct export_fields {
   int what;
-  int format; /* mxs_export_format */
+  int format;      /* mxs_export_format */
+  int64_t replica; /* -1: not given */
   char *output;
   const char *source;
 } export_fields;
@@ -53,6 +56,12 @@ static const mxs_option options[] = {
      .choices = formats,
      .section = "Options",
      .help = "NumPy file, text, or HDF5; auto: by the ending of PATH, else npy"},
+    {.key = "replica",
+     .type = MXS_OPTION_INTEGER,
+     .offset = offsetof(export_fields, replica),
+     .high = MXS_LIST_LIMIT - 1,
+     .section = "Options",
+     .help = "which of the runs that advanced together"},
     {.key = "output",
      .type = MXS_OPTION_PATH,
      .offset = offsetof(export_fields, output),
@@ -121,13 +130,37 @@ static mxs_status write_product(
   return status;
 }
 
+enum { NAME_SIZE = 64 };
+
+/* Names of the factors of the wanted replica, or of the only one. */
+static mxs_status name_factors(const mxs_ckpt *ckpt,
+                               int64_t replica,
+                               char U_name[NAME_SIZE],
+                               char V_name[NAME_SIZE]) {
+  const int64_t count = mxs_ckpt_get_info(ckpt)->replicas;
+  char folder[NAME_SIZE / 2] = "";
+  if (replica >= count)
+    return mxs_fail(MXS_ERR_USAGE, "%s: there is no replica %lld: %lld is the last",
+                    mxs_ckpt_path(ckpt), (long long)replica, (long long)count - 1);
+  if (replica < 0 && count > 1)
+    return mxs_fail(MXS_ERR_USAGE, "%s: has %lld replicas: give --replica 0 .. %lld",
+                    mxs_ckpt_path(ckpt), (long long)count, (long long)count - 1);
+  if (count > 1)
+    (void)snprintf(folder, sizeof folder, "replica_%lld/", (long long)replica);
+  (void)snprintf(U_name, NAME_SIZE, "%sfactors/U", folder);
+  (void)snprintf(V_name, NAME_SIZE, "%sfactors/V", folder);
+  return MXS_OK;
+}
+
 static mxs_status write_answer(const mxs_ckpt *ckpt,
                                const export_fields *fields,
                                mxs_text *written) {
   const mxs_array *U = NULL;
   const mxs_array *V = NULL;
-  MXS_TRY(mxs_ckpt_doubles(ckpt, "factors/U", &U));
-  MXS_TRY(mxs_ckpt_doubles(ckpt, "factors/V", &V));
+  char U_name[NAME_SIZE], V_name[NAME_SIZE];
+  MXS_TRY(name_factors(ckpt, fields->replica, U_name, V_name));
+  MXS_TRY(mxs_ckpt_doubles(ckpt, U_name, &U));
+  MXS_TRY(mxs_ckpt_doubles(ckpt, V_name, &V));
   const mxs_export_format format = (mxs_export_format)fields->format;
   if (U->cols != V->cols)
     return mxs_fail(MXS_ERR_DATA, "%s: /factors/U and /factors/V have different numbers of columns",
@@ -161,6 +194,7 @@ static mxs_status parse(const mxs_cli_args *args, export_fields *fields) {
   MXS_TRY(mxs_cli_need(&table, args, "output", "-o PATH"));
   MXS_TRY(mxs_table_defaults(&table, fields));
   fields->source = args->operand[0];
+  fields->replica = -1;
   MXS_TRY(mxs_cli_apply(&table, args, fields));
   return mxs_export_choose(fields->output, &fields->format);
 }

@@ -84,9 +84,32 @@ static void print_arrays(const mxs_cli_session *session, const mxs_ckpt *ckpt) {
                   (long long)arrays[i].cols, arrays[i].is_integer ? "integers" : "numbers");
 }
 
+/* A column of the last row; NaN where there is none. */
+static double last_value(const mxs_history *history, const char *name) {
+  for (int64_t j = 0; j < history->columns && history->rows > 0; j++)
+    if (strcmp(history->names[j], name) == 0)
+      return history->values[(history->rows - 1) * history->columns + j];
+  return (double)NAN;
+}
+
+/* A line for each of many replicas: its last row. */
+static void print_replicas(const mxs_cli_session *session, const mxs_ckpt *ckpt) {
+  for (int64_t r = 0; r < mxs_ckpt_get_info(ckpt)->replicas; r++) {
+    const mxs_history *history = mxs_ckpt_history(ckpt, r);
+    const double test_error = last_value(history, "test_error");
+    mxs_cli_print(session, "  replica %-5lld %lld rows", (long long)r, (long long)history->rows);
+    if (history->rows > 0)
+      mxs_cli_print(session, ", iteration %.0f, loss %.4g", last_value(history, "iteration"),
+                    last_value(history, "loss"));
+    if (!isnan(test_error))
+      mxs_cli_print(session, ", test error %.4g", test_error);
+    mxs_cli_print(session, "\n");
+  }
+}
+
 /* The last row of the metrics, without the columns that are not defined there. */
 static void print_metrics(const mxs_cli_session *session, const mxs_ckpt *ckpt) {
-  const mxs_history *history = mxs_ckpt_history(ckpt);
+  const mxs_history *history = mxs_ckpt_history(ckpt, 0);
   if (history == NULL || history->rows == 0)
     return;
   mxs_cli_print(session, "  metrics       %lld rows of %lld columns; the last one:\n",
@@ -110,7 +133,10 @@ static mxs_status info_checkpoint(const mxs_cli_session *session,
   mxs_cli_print(session, "  problem       digest %016llx\n",
                 (unsigned long long)info->problem_digest);
   print_arrays(session, ckpt);
-  print_metrics(session, ckpt);
+  if (info->replicas > 1)
+    print_replicas(session, ckpt);
+  else
+    print_metrics(session, ckpt);
   mxs_cli_print(session, "verified\n");
   mxs_ckpt_destroy(&ckpt);
   return MXS_OK;
@@ -123,6 +149,28 @@ static void print_value(const mxs_cli_session *session, const char *key, const j
     mxs_cli_print(session, "  %-17s %lld\n", key, (long long)json_integer_value(value));
   else if (json_is_real(value))
     mxs_cli_print(session, "  %-17s %.6g\n", key, json_real_value(value));
+}
+
+static void print_number(const mxs_cli_session *session, const json_t *object, const char *key) {
+  const json_t *value = json_object_get(object, key);
+  if (json_is_number(value))
+    mxs_cli_print(session, ", %s %.6g", key, json_number_value(value));
+}
+
+/* A line for each of the replicas that a summary tells of. */
+static void print_replica_results(const mxs_cli_session *session, const json_t *replicas) {
+  static const char *const keys[] = {"k",          "alpha",        "step", "relative_residual",
+                                     "test_error", "rank_estimate"};
+  for (size_t r = 0; r < json_array_size(replicas); r++) {
+    const json_t *one = json_array_get(replicas, r);
+    const char *reason = json_string_value(json_object_get(one, "reason"));
+    mxs_cli_print(session, "  replica %-9zu %s at %lld, seed %lld", r, reason != NULL ? reason : "",
+                  (long long)json_integer_value(json_object_get(one, "iterations")),
+                  (long long)json_integer_value(json_object_get(one, "seed")));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+      print_number(session, one, keys[i]);
+    mxs_cli_print(session, "\n");
+  }
 }
 
 static mxs_status print_summary(const mxs_cli_session *session, const char *path) {
@@ -141,6 +189,7 @@ static mxs_status print_summary(const mxs_cli_session *session, const char *path
     print_value(session, keys[i], json_object_get(summary, keys[i]));
   const json_t *status = json_object_get(json_object_get(summary, "certificate"), "status");
   print_value(session, "certificate", status);
+  print_replica_results(session, json_object_get(summary, "replicas"));
   json_decref(summary);
   return MXS_OK;
 }

@@ -15,12 +15,15 @@ static const char after[] =
     "  mxsense solve --problem p.h5 --k 10 -o run1\n"
     "  mpirun -n 16 mxsense solve run.yaml --seed 7 -o run7\n"
     "  mxsense solve run1/config.yaml --max_iterations 20000 -o run1\n"
+    "  mpirun -n 2 mxsense solve run.yaml --threads 16 --alpha 1e-2,1e-3,1e-4 -o sweep\n"
+    "  mxsense solve --problem p.h5 --replicas 20 -o seeds\n"
     "\n"
     "Signals: SIGUSR1 or a file DIR/STOP: write a checkpoint and stop; SIGUSR2: write a\n"
     "checkpoint and go on; SIGTERM: as SIGUSR1, as far as the launcher leaves time.\n"
     "\n"
     "Files in DIR: checkpoint.h5 (answer: /factors/U, /factors/V), metrics.csv,\n"
-    "summary.json, config.yaml, events.jsonl, log.txt.\n";
+    "summary.json, config.yaml, events.jsonl, log.txt. Of many replicas, checkpoint.h5 has\n"
+    "the answers in /replica_<r>/factors, and metrics.csv is in DIR/replica_<r>.\n";
 
 typedef struct solve_fields {
   mxs_settings settings; /* first: the settings' own table reads the same fields */

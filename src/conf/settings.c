@@ -41,11 +41,11 @@ static const mxs_option options[] = {
      .section = "Method", .help = "the unknown matrix is U V^T"},
     {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
      .section = "Method", .help = "gd: gradient descent on both factors from a small start"},
-    {FIELD(k), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
+    {FIELD(k), .type = MXS_OPTION_INTEGERS, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Method",
      .help =
          "columns of the factors, at least the rank looked for; auto: min(n1, n2) / 4, at least 2"},
-    {FIELD(step), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
+    {FIELD(step), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Method",
      .help =
          "step size mu; auto: 0.25 / s1, with s1 the top singular value of the back-projection"},
@@ -54,12 +54,17 @@ static const mxs_option options[] = {
      .help =
          "random: entries of U and V i.i.d. N(0, alpha^2); file:PATH: /factors/U and /factors/V of "
          "an HDF5 file, such as a checkpoint"},
-    {FIELD(alpha), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
+    {FIELD(alpha), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Start",
      .help = "scale of the random start; auto: 1e-3 sqrt(s1 / scale^2), scale^2 the mean square of "
              "the entries of A"},
-    {FIELD(seed), .type = MXS_OPTION_INTEGER, .preset = "0", .low = 0, .high = INFINITY,
-     .section = "Start", .help = "of the start and of every random choice of the solver"},
+    {FIELD(seed), .type = MXS_OPTION_INTEGERS, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Start",
+     .help = "of the start and of every random choice of the solver; hold_out goes by the first"},
+    {FIELD(replicas), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
+     .high = MXS_LIST_LIMIT, .section = "Start",
+     .help = "runs that advance together and share each pass over A; auto: as many as the lists of "
+             "k, step, alpha and seed have values; without a list the seeds count up from seed"},
     {FIELD(max_iterations), .type = MXS_OPTION_INTEGER, .preset = "10000", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop after so many iterations, counted from the first start, not from a resume"},
@@ -82,6 +87,11 @@ static const mxs_option options[] = {
      .section = "Output", .help = "print errors and warnings only"},
     {FIELD(verbose), .type = MXS_OPTION_SWITCH, .preset = "false", .flags = MXS_OPTION_MAY_CHANGE,
      .section = "Output", .help = "print more: timings, decisions, build"},
+    {FIELD(threads), .type = MXS_OPTION_INTEGER, .preset = "1", .low = 1, .high = 4096,
+     .flags = MXS_OPTION_MAY_CHANGE, .section = "Arithmetic",
+     .help =
+         "threads of every rank, with the same bits as one; best is a rank for each NUMA domain "
+         "and a thread for each of its cores"},
     {FIELD(reduction), .type = MXS_OPTION_CHOICE, .preset = "reproducible", .choices = reductions,
      .section = "Arithmetic",
      .help = "reproducible: the same bits at any number of ranks; fast: plain sums of doubles"},
@@ -106,9 +116,37 @@ void mxs_settings_clear(mxs_settings *settings) {
 
 int64_t mxs_settings_k(const mxs_settings *settings, int64_t n1, int64_t n2) {
   const int64_t quarter = (n1 < n2 ? n1 : n2) / 4;
-  if (settings->k > 0)
-    return settings->k;
+  int64_t most = 0;
+  for (int64_t i = 0; i < settings->k.count; i++)
+    most = settings->k.values[i] > most ? settings->k.values[i] : most;
+  if (most > 0)
+    return most;
   return quarter > 2 ? quarter : 2;
+}
+
+int64_t mxs_settings_replicas(const mxs_settings *settings) {
+  const int64_t counts[] = {settings->k.count, settings->alpha.count, settings->seed.count,
+                            settings->step.count};
+  int64_t most = settings->replicas > 0 ? settings->replicas : 1;
+  for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+    most = counts[i] > most ? counts[i] : most;
+  return most;
+}
+
+void mxs_settings_resolve(mxs_settings *settings, int64_t n1, int64_t n2) {
+  if (settings->k.count == 1)
+    settings->k.values[0] = mxs_settings_k(settings, n1, n2);
+  settings->replicas = mxs_settings_replicas(settings);
+}
+
+mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r) {
+  const mxs_settings *s = settings;
+  const int listed = s->k.count > 1 || s->alpha.count > 1 || s->seed.count > 1 || s->step.count > 1;
+  return (mxs_replica){.alpha = s->alpha.values[s->alpha.count > 1 ? r : 0],
+                       .step = s->step.values[s->step.count > 1 ? r : 0],
+                       .seed = (uint64_t)s->seed.values[s->seed.count > 1 ? r : 0] +
+                               (listed ? 0 : (uint64_t)r),
+                       .k = s->k.values[s->k.count > 1 ? r : 0]};
 }
 
 mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
@@ -128,6 +166,40 @@ mxs_status mxs_settings_set(mxs_settings *settings, const char *key, const char 
   return mxs_table_set(&mxs_settings_table, settings, index, value);
 }
 
+/* Lists and `replicas` must tell the same number of runs. */
+static mxs_status check_replicas(const mxs_settings *settings) {
+  const struct {
+    const char *key;
+    int64_t count;
+  } lists[] = {{"k", settings->k.count},
+               {"step", settings->step.count},
+               {"alpha", settings->alpha.count},
+               {"seed", settings->seed.count}};
+  const char *first = NULL;
+  int64_t count = 0;
+  for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++) {
+    if (lists[i].count <= 1)
+      continue;
+    if (first != NULL && lists[i].count != count)
+      return mxs_fail(MXS_ERR_SETTINGS,
+                      "%s: %lld values, but %s has %lld: give lists of the same length, with one "
+                      "value for each replica",
+                      lists[i].key, (long long)lists[i].count, first, (long long)count);
+    first = lists[i].key;
+    count = lists[i].count;
+  }
+  if (first != NULL && settings->replicas > 0 && settings->replicas != count)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "replicas: %lld, but %s has %lld values: leave replicas out, or give a list of "
+                    "that length",
+                    (long long)settings->replicas, first, (long long)count);
+  if (first == NULL && settings->seed.values[0] > INT64_MAX - settings->replicas)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "seed: %lld is too large for replicas: %lld, whose seeds count up from it",
+                    (long long)settings->seed.values[0], (long long)settings->replicas);
+  return MXS_OK;
+}
+
 mxs_status mxs_settings_check(const mxs_settings *settings) {
   if (settings->problem == NULL)
     return mxs_fail(
@@ -140,7 +212,7 @@ mxs_status mxs_settings_check(const mxs_settings *settings) {
                     "ranks: set reduction: fast or svd: auto");
   if (settings->quiet != 0 && settings->verbose != 0)
     return mxs_fail(MXS_ERR_SETTINGS, "quiet: cannot be combined with verbose: drop one");
-  return MXS_OK;
+  return check_replicas(settings);
 }
 
 mxs_status mxs_settings_echo(const mxs_settings *settings, char **text) {

@@ -11,17 +11,20 @@
 typedef enum mxs_progress { MXS_PROGRESS_AUTO, MXS_PROGRESS_ON, MXS_PROGRESS_OFF } mxs_progress;
 
 /** Effective settings. Strings are owned by the struct. NaN for alpha and step, 0 for k,
- *  measurements and singular_values mean automatic. */
+ *  measurements and singular_values mean automatic. The lists k, alpha, seed and step have one
+ * value for all replicas, or one for each. */
 typedef struct mxs_settings {
   char *problem; /**< absolute path once loaded; NULL: not given */
   int64_t measurements;
   int model;  /**< 0: asymmetric */
   int method; /**< 0: gd */
-  int64_t k;
+  mxs_integers k;
   char *init; /**< "random" or "file:/absolute/path" */
-  double alpha;
-  int64_t seed;
-  double step;
+  mxs_reals alpha;
+  mxs_integers seed;
+  mxs_reals step;
+  int64_t replicas; /**< 0: as many as the longest list has values */
+  int64_t threads;
   double hold_out;
   int64_t max_iterations;
   double tolerance;
@@ -43,8 +46,17 @@ MXS_CHECKED mxs_status mxs_settings_defaults(mxs_settings *settings);
 
 void mxs_settings_clear(mxs_settings *settings);
 
-/** k, or where it is automatic min(n1, n2) / 4, at least 2. Local. */
+/** The largest k, or where it is automatic min(n1, n2) / 4, at least 2. Local. */
 int64_t mxs_settings_k(const mxs_settings *settings, int64_t n1, int64_t n2);
+
+/** Put numbers in the place of the automatic k and replicas. Local. */
+void mxs_settings_resolve(mxs_settings *settings, int64_t n1, int64_t n2);
+
+/** Trajectories that run together. Local. */
+int64_t mxs_settings_replicas(const mxs_settings *settings);
+
+/** What replica `r` differs in. Where no key is a list, the seeds are seed, seed + 1, ... Local. */
+mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r);
 
 /** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages; relative
  *  paths in the file start at the current directory, as on the command line. Local (root reads the
@@ -73,7 +85,7 @@ MXS_CHECKED mxs_status mxs_settings_check(const mxs_settings *settings);
 int mxs_settings_same(const char *stored, const char *now, const char *key);
 
 /** Compare two echoes, ignoring the keys that may change on resume (max_iterations, tolerance,
- *  checkpoint_every, metrics_every, quiet, verbose, progress, problem). Local.
+ *  checkpoint_every, metrics_every, threads, quiet, verbose, progress, problem). Local.
  *  @retval MXS_ERR_SETTINGS names the first key that differs, with both values and the remedy */
 MXS_CHECKED mxs_status mxs_settings_compatible(const char *stored, const char *now);
 

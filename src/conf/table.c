@@ -5,7 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH_SIZE = 4096 };
+enum { PATH_SIZE = 4096, VALUE_SIZE = 64 };
 
 static void *field_of(const mxs_table *table, void *fields, int index) {
   return (char *)fields + table->options[index].offset;
@@ -50,6 +50,90 @@ static mxs_status set_real(const mxs_option *option, const char *text, double *f
     MXS_TRY(check_range(option, value));
   }
   *field = value;
+  return MXS_OK;
+}
+
+/* The next value of a list, without the blanks around it; what is left of the list goes to `rest`,
+ * NULL after the last one. */
+static mxs_status next_value(const char *list, char value[VALUE_SIZE], const char **rest) {
+  const char *comma = strchr(list, ',');
+  const char *end = comma != NULL ? comma : list + strlen(list);
+  *rest = comma != NULL ? comma + 1 : NULL;
+  while (*list == ' ')
+    list++;
+  while (end > list && end[-1] == ' ')
+    end--;
+  if (end - list >= VALUE_SIZE)
+    return mxs_fail(MXS_ERR_SETTINGS, "has a value of more than %d characters", VALUE_SIZE - 1);
+  memcpy(value, list, (size_t)(end - list));
+  value[end - list] = '\0';
+  return MXS_OK;
+}
+
+/* A value of a list, whichever of the two it is. */
+static mxs_status set_value(const mxs_option *option, const char *text, int64_t *i, double *x) {
+  const mxs_status status = i != NULL ? set_integer(option, text, i) : set_real(option, text, x);
+  if (status != MXS_ERR_SETTINGS)
+    return status;
+  char reason[128];
+  (void)snprintf(reason, sizeof reason, "%s", mxs_last_error());
+  return mxs_fail(status, "has '%.40s', which %s", text, reason);
+}
+
+/* "1,2,3" with blanks around the values, or the same in brackets. */
+static mxs_status set_list(
+    const mxs_option *option, const char *text, int64_t *count, int64_t *integers, double *reals) {
+  char value[VALUE_SIZE];
+  char *inside = NULL;
+  const size_t length = strlen(text);
+  const int bracketed = length >= 2 && text[0] == '[' && text[length - 1] == ']';
+  MXS_TRY(
+      mxs_text_format(&inside, "%.*s", (int)(bracketed ? length - 2 : length), text + bracketed));
+  const char *rest = inside;
+  mxs_status status = MXS_OK;
+  int automatic = 0;
+  *count = 0;
+  while (rest != NULL) {
+    if (*count == MXS_LIST_LIMIT) {
+      status = mxs_fail(MXS_ERR_SETTINGS, "has more than %d values", MXS_LIST_LIMIT);
+      goto cleanup;
+    }
+    MXS_TRY_GOTO(status, next_value(rest, value, &rest), cleanup);
+    MXS_TRY_GOTO(status,
+                 set_value(option, value, integers != NULL ? integers + *count : NULL,
+                           reals != NULL ? reals + *count : NULL),
+                 cleanup);
+    automatic = automatic || (option->automatic != NULL && strcmp(value, option->automatic) == 0);
+    ++*count;
+  }
+  if (automatic && *count > 1)
+    status = mxs_fail(MXS_ERR_SETTINGS, "has '%s' among other values", option->automatic);
+cleanup:
+  mxs_release(&inside);
+  return status;
+}
+
+static int is_list_text(const char *text) {
+  return text[0] == '[' || strchr(text, ',') != NULL;
+}
+
+static mxs_status set_integers(const mxs_option *option, const char *text, mxs_integers *field) {
+  mxs_integers list = {.count = 1};
+  if (is_list_text(text))
+    MXS_TRY(set_list(option, text, &list.count, list.values, NULL));
+  else
+    MXS_TRY(set_integer(option, text, list.values));
+  *field = list;
+  return MXS_OK;
+}
+
+static mxs_status set_reals(const mxs_option *option, const char *text, mxs_reals *field) {
+  mxs_reals list = {.count = 1};
+  if (is_list_text(text))
+    MXS_TRY(set_list(option, text, &list.count, NULL, list.values));
+  else
+    MXS_TRY(set_real(option, text, list.values));
+  *field = list;
   return MXS_OK;
 }
 
@@ -143,6 +227,10 @@ static mxs_status set_field(const mxs_option *option, const char *text, void *fi
     return set_source(option, text, field);
   case MXS_OPTION_CADENCE:
     return mxs_parse_cadence(text, field);
+  case MXS_OPTION_INTEGERS:
+    return set_integers(option, text, field);
+  case MXS_OPTION_REALS:
+    return set_reals(option, text, field);
   }
   return mxs_fail(MXS_ERR_INTERNAL, "unknown type of option");
 }

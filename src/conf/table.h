@@ -9,15 +9,30 @@
 #include "base/text.h"
 #include "conf/number.h"
 
-/** Type of the field that an option sets. Automatic is 0 for an integer and NaN for a number. */
+enum { MXS_LIST_LIMIT = 1024 };
+
+/** Values of a list option, one for each replica; a single one is for all of them. */
+typedef struct mxs_integers {
+  int64_t count, values[MXS_LIST_LIMIT];
+} mxs_integers;
+
+typedef struct mxs_reals {
+  int64_t count;
+  double values[MXS_LIST_LIMIT];
+} mxs_reals;
+
+/** Type of the field that an option sets. Automatic is 0 for an integer and NaN for a number; a
+ *  list is automatic where its only value is. */
 typedef enum mxs_option_type {
-  MXS_OPTION_INTEGER, /**< int64_t */
-  MXS_OPTION_REAL,    /**< double, finite */
-  MXS_OPTION_CHOICE,  /**< int, the value of the chosen word */
-  MXS_OPTION_SWITCH,  /**< int, 0 or 1 */
-  MXS_OPTION_PATH,    /**< char *, owned; made absolute; NULL: not given */
-  MXS_OPTION_SOURCE,  /**< char *, owned; one of the words, or file:PATH with PATH made absolute */
-  MXS_OPTION_CADENCE  /**< mxs_cadence */
+  MXS_OPTION_INTEGER,  /**< int64_t */
+  MXS_OPTION_REAL,     /**< double, finite */
+  MXS_OPTION_CHOICE,   /**< int, the value of the chosen word */
+  MXS_OPTION_SWITCH,   /**< int, 0 or 1 */
+  MXS_OPTION_PATH,     /**< char *, owned; made absolute; NULL: not given */
+  MXS_OPTION_SOURCE,   /**< char *, owned; one of the words, or file:PATH with PATH made absolute */
+  MXS_OPTION_CADENCE,  /**< mxs_cadence */
+  MXS_OPTION_INTEGERS, /**< mxs_integers: "3", "3,5" or "[3, 5]" */
+  MXS_OPTION_REALS     /**< mxs_reals */
 } mxs_option_type;
 
 enum {
@@ -39,7 +54,7 @@ typedef struct mxs_option {
   const char *preset;        /**< default, as a user would write it; NULL: not given */
   const char *automatic;     /**< word for the automatic value; NULL: there is none */
   const mxs_choice *choices; /**< of a choice or source, ended by a NULL word */
-  double low, high;          /**< range of an integer or number */
+  double low, high;          /**< range of an integer or number, in a list too */
   unsigned flags;
   char letter; /**< short form on the command line (-o), or 0 */
   const char *section, *unit, *help;
@@ -79,6 +94,9 @@ MXS_CHECKED mxs_status mxs_table_format(const mxs_table *table,
                                         int index,
                                         mxs_text *out);
 
+/** Whether an option takes a list. Local. */
+int mxs_option_is_list(const mxs_option *option);
+
 /** Append what an option accepts, in words: "an integer >= 1, or auto". Local. */
 MXS_CHECKED mxs_status mxs_option_describe(const mxs_option *option, mxs_text *out);
 
@@ -88,7 +106,8 @@ MXS_CHECKED mxs_status mxs_table_echo(const mxs_table *table, const void *fields
 /** Append the options part of a --help text, by section. Local. */
 MXS_CHECKED mxs_status mxs_table_help(const mxs_table *table, mxs_text *out);
 
-/** Merge a YAML mapping of keys to scalars over the fields; `path` is for messages. Local.
+/** Merge a YAML mapping of keys to scalars, or to lists of them, over the fields; `path` is for
+ * messages. Local.
  *  @retval MXS_ERR_SETTINGS not YAML, unknown or repeated key, or bad value; the text names file,
  *  line and key */
 MXS_CHECKED mxs_status mxs_table_merge_yaml(

@@ -25,6 +25,10 @@ static mxs_status describe_range(const mxs_option *option, const char *what, mxs
   return MXS_OK;
 }
 
+int mxs_option_is_list(const mxs_option *option) {
+  return option->type == MXS_OPTION_INTEGERS || option->type == MXS_OPTION_REALS;
+}
+
 static mxs_status describe_choices(const mxs_choice *choice, mxs_text *out) {
   for (const mxs_choice *c = choice; c->word != NULL; c++) {
     const char *joint = c[1].word == NULL ? " or " : ", ";
@@ -36,9 +40,11 @@ static mxs_status describe_choices(const mxs_choice *choice, mxs_text *out) {
 mxs_status mxs_option_describe(const mxs_option *option, mxs_text *out) {
   switch (option->type) {
   case MXS_OPTION_INTEGER:
+  case MXS_OPTION_INTEGERS:
     MXS_TRY(describe_range(option, "an integer", out));
     break;
   case MXS_OPTION_REAL:
+  case MXS_OPTION_REALS:
     MXS_TRY(describe_range(option, "a number", out));
     break;
   case MXS_OPTION_CHOICE:
@@ -59,13 +65,46 @@ mxs_status mxs_option_describe(const mxs_option *option, mxs_text *out) {
         out, "iterations (200), a time (30s, 10min, 2h), or both (200,10min); 0 is never"));
     break;
   }
-  return option->automatic == NULL ? MXS_OK : mxs_text_add(out, ", or %s", option->automatic);
+  if (option->automatic != NULL)
+    MXS_TRY(mxs_text_add(out, ", or %s", option->automatic));
+  return mxs_option_is_list(option) ? mxs_text_add(out, ", or a list with one for each replica")
+                                    : MXS_OK;
 }
 
 static mxs_status format_real(double value, mxs_text *out) {
   char text[MXS_REAL_TEXT];
   mxs_format_real(value, text);
   return mxs_text_add(out, "%s", text);
+}
+
+static mxs_status format_one_integer(const mxs_option *option, int64_t value, mxs_text *out) {
+  return option->automatic != NULL && value == 0 ? mxs_text_add(out, "%s", option->automatic)
+                                                 : mxs_text_add(out, "%lld", (long long)value);
+}
+
+static mxs_status format_one_real(const mxs_option *option, double value, mxs_text *out) {
+  return option->automatic != NULL && isnan(value) ? mxs_text_add(out, "%s", option->automatic)
+                                                   : format_real(value, out);
+}
+
+static mxs_status format_integers(const mxs_option *option,
+                                  const mxs_integers *list,
+                                  mxs_text *out) {
+  for (int64_t i = 0; i < list->count; i++) {
+    if (list->count > 1)
+      MXS_TRY(mxs_text_add(out, "%s", i == 0 ? "[" : ", "));
+    MXS_TRY(format_one_integer(option, list->values[i], out));
+  }
+  return list->count > 1 ? mxs_text_add(out, "]") : MXS_OK;
+}
+
+static mxs_status format_reals(const mxs_option *option, const mxs_reals *list, mxs_text *out) {
+  for (int64_t i = 0; i < list->count; i++) {
+    if (list->count > 1)
+      MXS_TRY(mxs_text_add(out, "%s", i == 0 ? "[" : ", "));
+    MXS_TRY(format_one_real(option, list->values[i], out));
+  }
+  return list->count > 1 ? mxs_text_add(out, "]") : MXS_OK;
 }
 
 static mxs_status format_cadence(const mxs_cadence *value, mxs_text *out) {
@@ -87,13 +126,9 @@ mxs_status mxs_table_format(const mxs_table *table, const void *fields, int inde
   const char *string = NULL;
   switch (option->type) {
   case MXS_OPTION_INTEGER:
-    if (option->automatic != NULL && *(const int64_t *)field == 0)
-      return mxs_text_add(out, "%s", option->automatic);
-    return mxs_text_add(out, "%lld", (long long)*(const int64_t *)field);
+    return format_one_integer(option, *(const int64_t *)field, out);
   case MXS_OPTION_REAL:
-    if (option->automatic != NULL && isnan(*(const double *)field))
-      return mxs_text_add(out, "%s", option->automatic);
-    return format_real(*(const double *)field, out);
+    return format_one_real(option, *(const double *)field, out);
   case MXS_OPTION_CHOICE:
     return format_choice(option->choices, *(const int *)field, out);
   case MXS_OPTION_SWITCH:
@@ -104,6 +139,10 @@ mxs_status mxs_table_format(const mxs_table *table, const void *fields, int inde
     return string == NULL ? MXS_OK : mxs_text_add(out, "%s", string);
   case MXS_OPTION_CADENCE:
     return format_cadence(field, out);
+  case MXS_OPTION_INTEGERS:
+    return format_integers(option, field, out);
+  case MXS_OPTION_REALS:
+    return format_reals(option, field, out);
   }
   return mxs_fail(MXS_ERR_INTERNAL, "unknown type of option");
 }
@@ -130,7 +169,7 @@ mxs_status mxs_table_echo(const mxs_table *table, const void *fields, mxs_text *
     if (value.data == NULL)
       continue;
     MXS_TRY_GOTO(status, mxs_text_add(out, "%s: ", table->options[i].key), cleanup);
-    if (table->options[i].type == MXS_OPTION_CADENCE)
+    if (table->options[i].type == MXS_OPTION_CADENCE || mxs_option_is_list(&table->options[i]))
       MXS_TRY_GOTO(status, mxs_text_add(out, "%s", value.data), cleanup);
     else
       MXS_TRY_GOTO(status, add_scalar(value.data, out), cleanup);
@@ -156,7 +195,8 @@ static mxs_status help_words(const mxs_option *option, mxs_text *words) {
 }
 
 static mxs_status help_option(const mxs_option *option, mxs_text *out) {
-  static const char *const operands[] = {"N", "X", "WORD", "", "PATH", "SOURCE", "WHEN"};
+  static const char *const operands[] = {"N",      "X",    "WORD",  "",     "PATH",
+                                         "SOURCE", "WHEN", "N,N..", "X,X.."};
   const int64_t start = out->length;
   const char *operand = operands[option->type];
   if (option->letter != 0)

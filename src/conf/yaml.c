@@ -30,6 +30,40 @@ static int is_null(const yaml_node_t *node, const char *text) {
          (text[0] == '\0' || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
 }
 
+/* The scalars of a list as the text that the command line would have. */
+static mxs_status join_list(const merge *m,
+                            const char *key,
+                            const yaml_node_t *list,
+                            mxs_text *text) {
+  const yaml_node_item_t *first = list->data.sequence.items.start;
+  for (const yaml_node_item_t *item = first; item < list->data.sequence.items.top; item++) {
+    const yaml_node_t *node = yaml_document_get_node(m->document, *item);
+    const char *value = scalar_text(node);
+    if (value == NULL || strpbrk(value, ",[]") != NULL)
+      return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s takes a list of single values", m->path,
+                      line_of(list), key);
+    MXS_TRY(mxs_text_add(text, "%s%s", item == first ? "[" : ", ", value));
+  }
+  return first == list->data.sequence.items.top ? mxs_text_add(text, "[]")
+                                                : mxs_text_add(text, "]");
+}
+
+static mxs_status set_text(const merge *m, int index, const yaml_node_t *value, const char *text) {
+  const mxs_status status = mxs_table_set(m->table, m->fields, index, text);
+  return status == MXS_ERR_SETTINGS
+             ? mxs_fail(status, "%s:%zu: %s", m->path, line_of(value), mxs_last_error())
+             : status;
+}
+
+static mxs_status merge_list(const merge *m, int index, const yaml_node_t *value) {
+  mxs_text text = {0};
+  mxs_status status = join_list(m, m->table->options[index].key, value, &text);
+  if (status == MXS_OK)
+    status = set_text(m, index, value, text.data);
+  mxs_release(&text.data);
+  return status;
+}
+
 static mxs_status merge_pair(const merge *m, const yaml_node_t *key, const yaml_node_t *value) {
   const char *name = scalar_text(key);
   if (name == NULL)
@@ -45,6 +79,9 @@ static mxs_status merge_pair(const merge *m, const yaml_node_t *key, const yaml_
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s is given twice, first on line %zu: remove one",
                     m->path, line_of(key), m->table->options[index].key, m->lines[index]);
   m->lines[index] = line_of(key);
+  if (value != NULL && value->type == YAML_SEQUENCE_NODE &&
+      mxs_option_is_list(&m->table->options[index]))
+    return merge_list(m, index, value);
   const char *text = scalar_text(value);
   if (text == NULL)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s takes a single value, not a list or mapping",
@@ -56,10 +93,7 @@ static mxs_status merge_pair(const merge *m, const yaml_node_t *key, const yaml_
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: not a setting, but more text for %s of line %zu: keep it to one line",
                     m->path, line_of(value) + 1, m->table->options[index].key, line_of(value));
-  const mxs_status status = mxs_table_set(m->table, m->fields, index, text);
-  return status == MXS_ERR_SETTINGS
-             ? mxs_fail(status, "%s:%zu: %s", m->path, line_of(value), mxs_last_error())
-             : status;
+  return set_text(m, index, value, text);
 }
 
 static mxs_status merge_document(const merge *m) {

@@ -36,12 +36,14 @@ static int wants_stop(mxsi_run *run, int64_t iteration, double now) {
   return number != 0 || run->stop_file || run->trouble != MXS_OK;
 }
 
+/* The iteration is that of the replica furthest ahead among those running, and falls when it ends
+ * ahead of the others. */
 static int is_checkpoint_due(const mxsi_run *run, int64_t iteration, double now) {
   const mxs_cadence every = run->settings.checkpoint_every;
   if (iteration == run->saved_iteration)
     return 0;
   return (every.iterations > 0 &&
-          iteration / every.iterations > run->saved_iteration / every.iterations) ||
+          iteration / every.iterations != run->saved_iteration / every.iterations) ||
          (every.seconds > 0 && now - run->saved_at >= every.seconds);
 }
 
@@ -59,29 +61,33 @@ static int on_poll(void *ctx, int64_t iteration) {
 }
 
 static mxs_status on_row(void *ctx, int64_t replica, const double *row) {
-  (void)replica;
   mxsi_run *run = ctx;
-  const mxs_status status = mxs_history_append(&run->history, row);
+  const mxs_status status = mxs_history_append(&run->histories[replica], row);
   run->history_failed = run->history_failed || status != MXS_OK;
   note_trouble(run, status);
   if (run->root && run->trouble == MXS_OK)
-    note_trouble(run, mxsi_csv_row(&run->dir, run->csv, row, run->history.columns));
-  if (run->root)
+    note_trouble(run, mxsi_replicas_row(run, replica, row));
+  if (run->root && run->replicas > 1)
+    mxsi_sweep_row(run, replica, row);
+  else if (run->root)
     mxsi_progress_row(&run->progress, row);
   return MXS_OK;
 }
 
 static void on_progress(
     void *ctx, int64_t iteration, int64_t running, double loss, double relative_residual) {
-  (void)running;
   mxsi_run *run = ctx;
   run->iterated = 1;
+  if (run->root && run->replicas > 1)
+    mxsi_sweep_pass(run, iteration, running, loss, relative_residual);
   mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);
 }
 
 static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
-  mxs_ckpt_info info = {
-      .iteration = iteration, .finished = reason > 0, .problem_digest = run->info.digest};
+  mxs_ckpt_info info = {.iteration = mxsi_replicas_furthest(run),
+                        .finished = reason > 0,
+                        .problem_digest = run->info.digest,
+                        .replicas = run->replicas};
   mxs_array *arrays = NULL;
   const double began = mxsi_clock();
   if (mxs_comm_max(run->comm, run->history_failed) != 0)
@@ -91,7 +97,7 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   const int64_t count = mxs_solver_state(run->solver, &arrays);
   run->saved_iteration = iteration;
   const mxs_status status = mxs_ckpt_write(run->comm, run->path, run->tag, &info, arrays, count,
-                                           &run->history, run->config);
+                                           run->histories, run->config);
   run->saved_at = mxsi_clock();
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
   if (status == MXS_OK)

@@ -4,14 +4,17 @@
 #include <string.h>
 
 /* k: auto needs the shape of the problem. */
-static mxs_status resolve_k(mxsi_run *run) {
+static mxs_status resolve(mxsi_run *run) {
   mxs_problem_header header;
   memset(&header, 0, sizeof header);
   MXS_TRY(mxs_comm_agree(run->comm,
                          run->root ? mxs_problem_peek(run->settings.problem, &header) : MXS_OK));
   mxs_comm_bcast(run->comm, &header, sizeof header, 0);
-  run->settings.k = mxs_settings_k(&run->settings, header.n1, header.n2);
-  return mxs_comm_agree(run->comm, mxs_settings_echo(&run->settings, &run->config));
+  mxs_settings_resolve(&run->settings, header.n1, header.n2);
+  mxs_status status = mxs_settings_echo(&run->settings, &run->config);
+  if (status == MXS_OK)
+    status = mxsi_replicas_create(run);
+  return mxs_comm_agree(run->comm, status);
 }
 
 /* A finished run whose target is met, and whose files are complete: the summary is the last that is
@@ -26,9 +29,7 @@ static int is_done(mxsi_run *run) {
     double residual = 0;
     const int complete = mxsi_summary_read(&run->dir, reason, &iterations, &residual) &&
                          iterations == info->iteration && strcmp(reason, info->reason) == 0;
-    const int met = info->iteration >= run->settings.max_iterations ||
-                    (strcmp(info->reason, "tolerance") == 0 && residual <= run->settings.tolerance);
-    done = info->finished && complete && met &&
+    done = info->finished && complete && mxsi_replicas_met(run) &&
            mxs_settings_same(mxs_ckpt_config(run->resumed), run->config, "problem");
   }
   mxs_comm_bcast(run->comm, &done, sizeof done, 0);
@@ -37,10 +38,10 @@ static int is_done(mxsi_run *run) {
 
 static mxs_status load_problem(mxsi_run *run) {
   const mxs_settings *settings = &run->settings;
-  const mxs_problem_options options = {.k = settings->k,
+  const mxs_problem_options options = {.k = mxs_settings_k(settings, 0, 0),
                                        .measurements = settings->measurements,
                                        .hold_out = settings->hold_out,
-                                       .seed = (uint64_t)settings->seed,
+                                       .seed = (uint64_t)settings->seed.values[0],
                                        .storage = (mxs_storage)settings->storage};
   const double began = mxsi_clock();
   MXS_TRY(mxs_problem_load(run->comm->mpi, settings->problem, &options, &run->problem));
@@ -55,15 +56,19 @@ static mxs_status load_problem(mxsi_run *run) {
   return MXS_OK;
 }
 
-/* A run that was started from a file goes on without it: its own factors stand in. */
+/* A run that was started from a file goes on without it: its own factors stand in, the first of
+ * many. */
 static mxs_status find_start(mxsi_run *run, mxs_cmat *U, mxs_cmat *V) {
-  const int64_t n1 = run->info.n1, n2 = run->info.n2, k = run->settings.k;
+  const int64_t n1 = run->info.n1, n2 = run->info.n2, k = mxs_settings_k(&run->settings, 0, 0);
   if (strncmp(run->settings.init, "file:", 5) != 0)
     return MXS_OK;
   if (run->resumed != NULL) {
     const mxs_array *factors[2] = {NULL, NULL};
-    if (mxs_ckpt_doubles(run->resumed, "factors/U", &factors[0]) != MXS_OK ||
-        mxs_ckpt_doubles(run->resumed, "factors/V", &factors[1]) != MXS_OK)
+    const int many = run->replicas > 1;
+    const char *U_name = many ? "replica_0/factors/U" : "factors/U";
+    const char *V_name = many ? "replica_0/factors/V" : "factors/V";
+    if (mxs_ckpt_doubles(run->resumed, U_name, &factors[0]) != MXS_OK ||
+        mxs_ckpt_doubles(run->resumed, V_name, &factors[1]) != MXS_OK)
       return mxs_fail(MXS_ERR_IO, "%s: no factors in it", mxs_ckpt_path(run->resumed));
     *U = mxs_cview(factors[0]->data, factors[0]->rows, factors[0]->cols);
     *V = mxs_cview(factors[1]->data, factors[1]->rows, factors[1]->cols);
@@ -78,55 +83,72 @@ static mxs_status find_start(mxsi_run *run, mxs_cmat *U, mxs_cmat *V) {
 static mxs_status create_solver(mxsi_run *run) {
   const mxs_settings *settings = &run->settings;
   mxs_solve_options options = mxs_solve_defaults();
-  options.alpha = settings->alpha;
-  options.step = settings->step;
-  options.seed = (uint64_t)settings->seed;
+  mxs_replica *replicas = NULL;
+  MXS_TRY(mxs_comm_agree(run->comm, mxs_alloc(run->replicas, sizeof *replicas, &replicas)));
+  for (int64_t r = 0; r < run->replicas; r++)
+    replicas[r] = mxs_settings_replica(settings, r);
+  options.replicas = replicas;
+  options.replica_count = run->replicas;
+  options.threads = (int)settings->threads;
   options.max_iterations = settings->max_iterations;
   options.tolerance = settings->tolerance;
   options.metrics_every = settings->metrics_every;
   options.singular_values = settings->singular_values;
   options.reduction = (mxs_reduction)settings->reduction;
   options.svd = (mxs_svd_route)settings->svd;
-  MXS_TRY(find_start(run, &options.start_U, &options.start_V));
-  return mxs_solver_create(run->problem, &options, &run->solver);
+  mxs_status status = find_start(run, &options.start_U, &options.start_V);
+  if (status == MXS_OK)
+    status = mxs_solver_create(run->problem, &options, &run->solver);
+  mxs_release(&replicas);
+  return status;
 }
 
-/* Rows at and beyond the checkpoint come again, with the same bits; one that is there only because
- * the run was stopped does not. `from[j]`: where the file has our column j. */
-static mxs_status copy_rows(mxsi_run *run, const int64_t *from, double *row) {
-  const mxs_history *saved = mxs_ckpt_history(run->resumed);
-  const double end = (double)mxs_ckpt_get_info(run->resumed)->iteration;
+/* Rows at and beyond the replica's iteration come again, with the same bits; one that is there only
+ * because the run was stopped does not. `from[j]`: where the file has our column j. */
+static mxs_status copy_rows(mxsi_run *run, int64_t replica, const int64_t *from, double *row) {
+  const mxs_history *saved = mxs_ckpt_history(run->resumed, replica);
+  mxs_history *history = &run->histories[replica];
+  const double end = (double)*run->replica[replica].iteration;
   for (int64_t i = 0; i < saved->rows; i++) {
-    for (int64_t j = 0; j < run->history.columns; j++)
+    for (int64_t j = 0; j < history->columns; j++)
       row[j] = saved->values[i * saved->columns + from[j]];
     if (row[0] >= end)
       break;
-    MXS_TRY(mxs_history_append(&run->history, row));
+    MXS_TRY(mxs_history_append(history, row));
   }
   return MXS_OK;
 }
 
-static mxs_status restore_history(mxsi_run *run) {
-  const mxs_history *saved = mxs_ckpt_history(run->resumed);
-  const int64_t columns = run->history.columns;
+static mxs_status restore_history(mxsi_run *run, int64_t replica) {
+  const mxs_history *saved = mxs_ckpt_history(run->resumed, replica);
+  const mxs_history *history = &run->histories[replica];
   int64_t *from = NULL;
   double *row = NULL;
   mxs_status status = MXS_OK;
-  MXS_TRY_GOTO(status, mxs_alloc(columns, sizeof *from, &from), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(columns, sizeof *row, &row), cleanup);
-  for (int64_t j = 0; j < columns; j++) {
-    from[j] = mxsi_find_name(saved->names, saved->columns, run->history.names[j]);
+  MXS_TRY_GOTO(status, mxs_alloc(history->columns, sizeof *from, &from), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(history->columns, sizeof *row, &row), cleanup);
+  for (int64_t j = 0; j < history->columns; j++) {
+    from[j] = mxsi_find_name(saved->names, saved->columns, history->names[j]);
     if (from[j] < 0) {
       status = mxs_fail(MXS_ERR_IO, "%s: has no column metrics/%s", mxs_ckpt_path(run->resumed),
-                        run->history.names[j]);
+                        history->names[j]);
       goto cleanup;
     }
   }
-  status = copy_rows(run, from, row);
+  status = copy_rows(run, replica, from, row);
 cleanup:
   mxs_release(&row);
   mxs_release(&from);
   return status;
+}
+
+static mxs_status restore_histories(mxsi_run *run) {
+  if (mxs_ckpt_get_info(run->resumed)->replicas != run->replicas)
+    return mxs_fail(MXS_ERR_IO, "%s: has the metrics of another number of replicas",
+                    mxs_ckpt_path(run->resumed));
+  for (int64_t r = 0; r < run->replicas; r++)
+    MXS_TRY(restore_history(run, r));
+  return MXS_OK;
 }
 
 static mxs_status restore(mxsi_run *run) {
@@ -134,7 +156,7 @@ static mxs_status restore(mxsi_run *run) {
   const int64_t count = mxs_solver_state(run->solver, &arrays);
   mxs_status status = mxs_ckpt_fill(run->resumed, arrays, count);
   if (status == MXS_OK)
-    status = restore_history(run);
+    status = restore_histories(run);
   MXS_TRY(mxs_comm_agree(run->comm, status));
   run->saved_iteration = mxs_ckpt_get_info(run->resumed)->iteration;
   return mxs_solver_restored(run->solver);
@@ -165,7 +187,7 @@ static mxs_status find_checkpoint(mxsi_run *run) {
 mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
   *nothing_to_do = 0;
   MXS_TRY(find_checkpoint(run));
-  MXS_TRY(resolve_k(run));
+  MXS_TRY(resolve(run));
   if (run->resumed != NULL) {
     MXS_TRY(mxs_settings_compatible(mxs_ckpt_config(run->resumed), run->config));
     *nothing_to_do = is_done(run);
@@ -176,7 +198,7 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
   mxsi_report_load(run);
   MXS_TRY(load_problem(run));
   MXS_TRY(create_solver(run));
-  run->history.columns = mxs_solver_columns(run->solver, 0, &run->history.names);
+  mxsi_replicas_attach(run);
   if (run->resumed != NULL)
     MXS_TRY(restore(run));
   if (run->resumed != NULL)

@@ -64,8 +64,13 @@ static double line_pause(const mxsi_progress *progress, double now) {
   return fmin(fmax((now - progress->started_at) / 60, 10), 300);
 }
 
+int mxsi_progress_is_due(const mxsi_progress *progress, double now) {
+  return progress->verbose || is_milestone(progress->rows) ||
+         now - progress->shown_at >= line_pause(progress, now);
+}
+
 /* A table line is for standard output unless a live line stands for it there. */
-static void put(mxsi_progress *progress, const char *line) {
+void mxsi_progress_put(mxsi_progress *progress, const char *line) {
   const mxsi_where where = progress->log->live && !progress->verbose ? MXSI_COPY_ONLY : MXSI_BOTH;
   mxsi_log_line(progress->log, where, "%s", line);
 }
@@ -79,8 +84,8 @@ static void show_heading(mxsi_progress *progress) {
                  progress->has_validation ? "    validation" : "", "phase", "elapsed");
   if (!isnan(progress->row.step))
     mxsi_log_line(progress->log, MXSI_BOTH, "  step       %.6g", progress->row.step);
-  put(progress, "");
-  put(progress, line);
+  mxsi_progress_put(progress, "");
+  mxsi_progress_put(progress, line);
 }
 
 static void show_row(mxsi_progress *progress, double now) {
@@ -96,7 +101,7 @@ static void show_row(mxsi_progress *progress, double now) {
   (void)snprintf(line, sizeof line, "%11lld  %12.4e  %12.4e  %12.4e%s%s  %5.0f  %10s",
                  (long long)row->iteration, row->loss, row->residual, row->grad_norm, test,
                  validation, row->phase, elapsed);
-  put(progress, line);
+  mxsi_progress_put(progress, line);
   progress->shown_at = now;
   progress->shown = 1;
 }
@@ -111,8 +116,7 @@ void mxsi_progress_row(mxsi_progress *progress, const double *row) {
   progress->rows++;
   progress->shown = 0;
   const double now = mxsi_clock();
-  if (progress->verbose || is_milestone(progress->rows) ||
-      now - progress->shown_at >= line_pause(progress, now))
+  if (mxsi_progress_is_due(progress, now))
     show_row(progress, now);
 }
 
@@ -128,7 +132,9 @@ static double time_left(const mxsi_progress *progress, double seconds_per_iterat
 }
 
 static void show_live(mxsi_progress *progress, double now) {
-  char line[LINE_SIZE], test[48] = "", left[64] = "", rate[48] = "", duration[32];
+  char line[LINE_SIZE], running[32] = "", test[48] = "", left[64] = "", rate[48] = "", duration[32];
+  if (progress->running > 0)
+    (void)snprintf(running, sizeof running, "  %lld running", (long long)progress->running);
   if (progress->rows > 0 && !isnan(progress->row.test_error))
     (void)snprintf(test, sizeof test, "  test error %.2e", progress->row.test_error);
   if (progress->iteration > progress->rate_iteration) {
@@ -139,9 +145,9 @@ static void show_live(mxsi_progress *progress, double now) {
     (void)snprintf(rate, sizeof rate, "  %.2g s/it", each);
   }
   /* What matters most comes first: a narrow terminal shows what fits. */
-  (void)snprintf(line, sizeof line, "%lld/%lld  residual %.2e%s%s  loss %.2e%s",
+  (void)snprintf(line, sizeof line, "%lld/%lld  residual %.2e%s%s%s  loss %.2e%s",
                  (long long)progress->iteration, (long long)progress->max_iterations,
-                 progress->relative_residual, left, test, progress->loss, rate);
+                 progress->relative_residual, left, running, test, progress->loss, rate);
   mxsi_log_live(progress->log, line);
   progress->live_at = now;
   if (now - progress->rate_time > rate_window_s) {

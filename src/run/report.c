@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+enum { LINE_SIZE = 512 };
+
 static void bytes_text(double bytes, char text[32]) {
   static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
   size_t unit = 0;
@@ -53,23 +55,48 @@ static void report_problem(mxsi_run *run) {
   say(run, "", line);
 }
 
+static void report_start(mxsi_run *run, char line[LINE_SIZE]) {
+  const mxs_settings *settings = &run->settings;
+  const char *automatic = run->k_given ? "" : " (auto)";
+  const mxs_replica one = mxs_settings_replica(settings, 0);
+  const int from_file = strncmp(settings->init, "file:", 5) == 0;
+  char alpha[32];
+  number_text(one.alpha, "auto", alpha);
+  if (run->replicas > 1)
+    (void)snprintf(line, LINE_SIZE, "%lld replicas in every pass over A, %s%s",
+                   (long long)run->replicas, from_file ? "start from " : "random starts",
+                   from_file ? settings->init + 5 : "");
+  else if (from_file)
+    (void)snprintf(line, LINE_SIZE, "k = %lld%s, start from %s", (long long)one.k, automatic,
+                   settings->init + 5);
+  else
+    (void)snprintf(line, LINE_SIZE, "k = %lld%s, random start, alpha %s, seed %llu",
+                   (long long)one.k, automatic, alpha, (unsigned long long)one.seed);
+  say(run, "factors", line);
+}
+
 static void report_method(mxsi_run *run) {
   const mxs_settings *settings = &run->settings;
-  char line[512], alpha[32], step[32];
-  number_text(settings->alpha, "auto", alpha);
-  number_text(settings->step, "auto", step);
-  if (strncmp(settings->init, "file:", 5) == 0)
-    (void)snprintf(line, sizeof line, "k = %lld%s, start from %s", (long long)settings->k,
-                   run->k_given ? "" : " (auto)", settings->init + 5);
-  else
-    (void)snprintf(line, sizeof line, "k = %lld%s, random start, alpha %s, seed %lld",
-                   (long long)settings->k, run->k_given ? "" : " (auto)", alpha,
-                   (long long)settings->seed);
-  say(run, "factors", line);
-  (void)snprintf(line, sizeof line,
-                 "gradient descent, step %s, at most %lld iterations, tolerance %g", step,
+  char line[LINE_SIZE], step[32];
+  report_start(run, line);
+  number_text(mxs_settings_replica(settings, 0).step, "auto", step);
+  (void)snprintf(line, sizeof line, "gradient descent%s%s, at most %lld iterations, tolerance %g",
+                 run->replicas > 1 ? "" : ", step ", run->replicas > 1 ? "" : step,
                  (long long)settings->max_iterations, settings->tolerance);
   say(run, "method", line);
+  if (run->replicas > 1)
+    mxsi_sweep_list(run);
+}
+
+/* Threads that were asked for and do nothing. */
+static void report_threads(mxsi_run *run) {
+  const int used = mxs_solver_profile(run->solver).threads;
+  char line[LINE_SIZE];
+  if (used >= run->settings.threads)
+    return;
+  (void)snprintf(line, sizeof line, "%d of %lld: this operator takes one at a time", used,
+                 (long long)run->settings.threads);
+  say(run, "threads", line);
 }
 
 void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
@@ -80,6 +107,7 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
                  run->settings.reduction == MXS_REDUCTION_FAST ? "fast" : "reproducible",
                  (long long)run->info.blocks, (long long)run->info.rows_per_block);
   say(run, "reduction", line);
+  report_threads(run);
   bytes_text(memory_bytes, memory);
   (void)snprintf(line, sizeof line, "%s per rank", memory);
   say(run, "memory", line);
@@ -113,12 +141,15 @@ static void report_timings(mxsi_run *run, const mxs_result *result, const mxsi_t
   bytes_text((double)timings->reduce_bytes, bytes);
   mxsi_log_line(&run->log, MXSI_BOTH, "  %.6g passes over A, %s reduced per iteration",
                 result->passes_over_A, bytes);
-  if (strncmp(run->settings.init, "file:", 5) != 0)
+  if (run->replicas == 1 && strncmp(run->settings.init, "file:", 5) != 0)
     mxsi_log_line(&run->log, MXSI_BOTH, "  start scale alpha %.6g", result->alpha);
 }
 
-void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings) {
-  char elapsed[32], answer[96] = "";
+void mxsi_report_end(mxsi_run *run,
+                     const mxs_result *result,
+                     int64_t best,
+                     const mxsi_timings *timings) {
+  char elapsed[32], answer[96] = "", who[48] = "";
   const char *what = "stopped", *advice = "; the same command goes on";
   report_timings(run, result, timings);
   if (result->reason > 0)
@@ -136,8 +167,10 @@ void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings
   if (result->reason != MXS_REASON_DIVERGED)
     (void)snprintf(answer + strlen(answer), sizeof answer - strlen(answer), ", rank %lld",
                    (long long)result->rank_estimate);
+  if (run->replicas > 1)
+    (void)snprintf(who, sizeof who, "best replica %lld, ", (long long)best);
   mxsi_duration_text(result->seconds, elapsed);
-  mxsi_log_line(&run->log, MXSI_BOTH, "%s: iteration %lld, %s, loss %.3e, residual %.3e%s%s", what,
-                (long long)result->iterations, elapsed, result->loss, result->relative_residual,
-                answer, advice);
+  mxsi_log_line(&run->log, MXSI_BOTH, "%s: iteration %lld, %s, %sloss %.3e, residual %.3e%s%s",
+                what, (long long)result->iterations, elapsed, who, result->loss,
+                result->relative_residual, answer, advice);
 }

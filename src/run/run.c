@@ -30,6 +30,7 @@ static void make_tag(mxsi_run *run) {
 }
 
 static mxs_status begin(mxsi_run *run) {
+  char threads[48] = "";
   mxsi_owner_find(&run->owner);
   make_tag(run);
   mxs_status status = mxsi_log_begin(&run->log, run->root, &run->settings, &run->owner);
@@ -38,9 +39,12 @@ static mxs_status begin(mxsi_run *run) {
         mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
   MXS_TRY(mxs_comm_agree(run->comm, status));
   mxsi_machine_find(run->comm, &run->machine);
-  mxsi_log_line(&run->log, MXSI_BOTH, "mxsense %s, %d rank%s on %lld host%s",
+  if (run->settings.threads > 1)
+    (void)snprintf(threads, sizeof threads, ", %lld threads each,",
+                   (long long)run->settings.threads);
+  mxsi_log_line(&run->log, MXSI_BOTH, "mxsense %s, %d rank%s%s on %lld host%s",
                 mxs_build_get().version, run->machine.ranks, run->machine.ranks == 1 ? "" : "s",
-                (long long)run->machine.hosts, run->machine.hosts == 1 ? "" : "s");
+                threads, (long long)run->machine.hosts, run->machine.hosts == 1 ? "" : "s");
   return MXS_OK;
 }
 
@@ -55,12 +59,12 @@ static mxs_status commit_root(mxsi_run *run) {
   run->fresh = !mxsi_rundir_has(&run->dir, files[0]) &&
                !mxsi_rundir_has(&run->dir, "checkpoint.h5") &&
                !mxsi_rundir_has(&run->dir, "checkpoint.prev.h5");
-  mxsi_rundir_sweep(&run->dir);
+  mxsi_rundir_sweep(&run->dir, run->replicas > 1 ? run->replicas : 0);
   if (run->from_previous) /* or the next checkpoint would put the damaged one in the place of the
                              good one */
     MXS_TRY(mxsi_file_rename(&run->dir, "checkpoint.prev.h5", "checkpoint.h5"));
   MXS_TRY(mxsi_file_replace(&run->dir, files[0], run->config));
-  MXS_TRY(mxsi_csv_open(&run->dir, &run->history, &run->csv));
+  MXS_TRY(mxsi_replicas_open(run));
   mxsi_rundir_remove(&run->dir, "summary.json"); /* it tells of an end that is no longer the last */
   MXS_TRY(mxsi_log_open(&run->log, &run->dir));
   const int resumed = run->saved_iteration >= 0;
@@ -77,6 +81,8 @@ static mxs_status commit(mxsi_run *run) {
 }
 
 static void undo_files(mxsi_run *run) {
+  if (run->fresh)
+    mxsi_replicas_undo(run);
   for (size_t i = 0; run->fresh && i < sizeof files / sizeof *files; i++)
     mxsi_rundir_remove(&run->dir, files[i]);
 }
@@ -98,14 +104,28 @@ static mxsi_timings gather_timings(const mxsi_run *run) {
   return timings;
 }
 
+/* Rank 0: `results` tells whether there is more to say than `result`. */
+static mxs_status write_summaries(mxsi_run *run,
+                                  const char *reason,
+                                  const mxs_result *result,
+                                  const mxs_result *results,
+                                  const mxsi_timings *timings) {
+  if (results == NULL || run->replicas == 1)
+    return mxsi_summary_write(&run->dir, reason, result, timings, &run->machine);
+  MXS_TRY(mxsi_replicas_summaries(run, timings));
+  return mxsi_summary_write_all(&run->dir, result, timings, &run->machine, &run->settings, results,
+                                run->replicas);
+}
+
 /* Rank 0: the summary comes last but for the log, so that a run with one is complete. */
 static mxs_status write_end(mxsi_run *run,
                             const char *reason,
                             const mxs_result *result,
+                            const mxs_result *results,
                             const mxsi_timings *timings) {
-  mxs_status status = mxsi_file_close(&run->dir, "metrics.csv", &run->csv);
+  mxs_status status = mxsi_replicas_close(run);
   if (status == MXS_OK)
-    status = mxsi_summary_write(&run->dir, reason, result, timings, &run->machine);
+    status = write_summaries(run, reason, result, results, timings);
   if (run->stop_file)
     mxsi_rundir_remove(&run->dir, "STOP");
   mxsi_log_event(&run->log, "stop", result->iterations, json_pack("{s:s}", "reason", reason));
@@ -123,7 +143,7 @@ static void end_badly(mxsi_run *run) {
                              .passes_over_A = NAN,
                              .seconds = NAN};
   const mxsi_timings timings = gather_timings(run);
-  if (run->root && write_end(run, "error", &result, &timings) != MXS_OK)
+  if (run->root && write_end(run, "error", &result, NULL, &timings) != MXS_OK)
     mxsi_log_warn(&run->log, "%s", mxs_last_error());
 }
 
@@ -135,8 +155,14 @@ static void tell_of_other_ranks(mxsi_run *run, const mxs_result *result) {
                    json_pack("{s:s}", "signal", mxsi_signal_name(number)));
 }
 
-static mxs_status finish(mxsi_run *run, const mxs_result *result, int *exit_code) {
-  mxsi_progress_end(&run->progress);
+static mxs_status finish(mxsi_run *run, int *exit_code) {
+  int64_t best = 0;
+  const mxs_result outcome = mxsi_replicas_outcome(run, &best);
+  const mxs_result *result = &outcome;
+  if (run->replicas > 1)
+    mxsi_sweep_end(run);
+  else
+    mxsi_progress_end(&run->progress);
   tell_of_other_ranks(run, result);
   if (run->trouble != MXS_OK)
     (void)mxs_fail(run->trouble, "%s", run->trouble_text);
@@ -145,8 +171,8 @@ static mxs_status finish(mxsi_run *run, const mxs_result *result, int *exit_code
   const mxsi_timings timings = gather_timings(run);
   run->ended = 1;
   if (run->root)
-    status = write_end(run, mxs_reason_text(result->reason), result, &timings);
-  mxsi_report_end(run, result, &timings);
+    status = write_end(run, mxs_reason_text(result->reason), result, run->results, &timings);
+  mxsi_report_end(run, result, best, &timings);
   if (run->root) {
     const mxs_status log_status = mxsi_log_close(&run->log, &run->dir);
     status = status != MXS_OK ? status : log_status;
@@ -175,22 +201,22 @@ static mxs_status say_nothing_to_do(mxsi_run *run) {
 
 static double memory_bytes(const mxsi_run *run) {
   return (double)run->info.bytes_local +
-         mxs_solver_bytes(run->info.n1, run->info.n2, run->settings.k, 1, 1, 1);
+         mxs_solver_bytes(run->info.n1, run->info.n2, mxs_settings_k(&run->settings, 0, 0),
+                          run->replicas, mxs_solver_profile(run->solver).threads, 1);
 }
 
 static mxs_status solve(mxsi_run *run, int *exit_code) {
-  mxs_result result;
   const mxs_hooks hooks = mxsi_run_hooks(run);
-  memset(&result, 0, sizeof result);
   mxsi_report_begin(run, mxs_comm_spread(run->comm, memory_bytes(run)).max);
-  mxsi_progress_begin(&run->progress, &run->log, &run->settings, run->history.names,
-                      run->history.columns);
+  mxsi_progress_begin(&run->progress, &run->log, &run->settings, run->histories[0].names,
+                      run->histories[0].columns);
+  mxsi_sweep_begin(run);
   MXS_TRY(commit(run));
   run->saved_iteration = run->saved_iteration >= 0 ? run->saved_iteration : 0;
   run->saved_at = mxsi_clock();
-  mxs_status status = mxs_solver_run(run->solver, &hooks, &result);
+  mxs_status status = mxs_solver_run(run->solver, &hooks, run->results);
   if (status == MXS_OK)
-    status = finish(run, &result, exit_code);
+    status = finish(run, exit_code);
   return status;
 }
 
@@ -217,16 +243,16 @@ static void end(mxsi_run *run, mxs_status status) {
   mxs_solver_destroy(&run->solver);
   mxs_problem_destroy(&run->problem);
   mxs_ckpt_destroy(&run->resumed);
-  mxs_history_clear(&run->history);
   mxs_release(&run->start);
   mxs_release(&run->config);
   if (run->root) {
-    (void)mxsi_file_close(&run->dir, "metrics.csv", &run->csv);
+    mxsi_replicas_drop(run);
     (void)mxsi_log_close(&run->log, &run->dir);
     if (undo && run->committed)
       undo_files(run);
     mxsi_rundir_close(&run->dir, undo);
   }
+  mxsi_replicas_destroy(run);
   mxsi_signal_clear();
   mxs_comm_destroy(&run->comm);
 }
@@ -242,7 +268,7 @@ mxs_status mxs_run_solve(MPI_Comm comm,
   MXS_TRY(mxs_comm_create(comm, &run.comm));
   run.root = run.comm->rank == 0;
   run.settings = *settings;
-  run.k_given = settings->k != 0;
+  run.k_given = settings->k.values[0] != 0;
   run.path = dir;
   run.saved_iteration = -1;
   run.began_at = mxsi_clock();

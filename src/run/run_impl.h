@@ -109,6 +109,7 @@ typedef struct mxsi_progress {
   int64_t rows;       /**< so far */
   int shown;          /**< it was shown */
   double shown_at, live_at, started_at;
+  int64_t running;                 /**< of many replicas; 0: there is one */
   double rate_time, rate_residual; /**< where the rate is measured from */
   int64_t rate_iteration;
   int64_t first, iteration; /**< of the first and the last pass of this process; -1: none yet */
@@ -128,6 +129,12 @@ void mxsi_progress_pass(mxsi_progress *progress,
                         int64_t iteration,
                         double loss,
                         double relative_residual);
+
+/** Whether the table should show what came last: it is thinned. */
+int mxsi_progress_is_due(const mxsi_progress *progress, double now);
+
+/** A line of the table. */
+void mxsi_progress_put(mxsi_progress *progress, const char *line);
 
 /** Show the last row if it was not. */
 void mxsi_progress_end(mxsi_progress *progress);
@@ -164,6 +171,16 @@ MXS_CHECKED mxs_status mxsi_summary_write(const mxsi_rundir *dir,
                                           const mxsi_timings *timings,
                                           const mxsi_machine *machine);
 
+/** The same for many replicas: `result` is the outcome of all, and the member `replicas` tells of
+ *  each of the `count` ones what `settings` set and `results` came to. */
+MXS_CHECKED mxs_status mxsi_summary_write_all(const mxsi_rundir *dir,
+                                              const mxs_result *result,
+                                              const mxsi_timings *timings,
+                                              const mxsi_machine *machine,
+                                              const mxs_settings *settings,
+                                              const mxs_result *results,
+                                              int64_t count);
+
 /** What DIR/summary.json says; 0 if it cannot be read. */
 int mxsi_summary_read(const mxsi_rundir *dir,
                       char reason[16],
@@ -172,10 +189,31 @@ int mxsi_summary_read(const mxsi_rundir *dir,
 
 /* ---- a run --------------------------------------------------------------------------------- */
 
+/** A trajectory of a run. */
+typedef struct mxsi_replica {
+  char *path;      /**< DIR/replica_<r>; NULL where there is one, whose files are in DIR */
+  mxsi_rundir dir; /**< open while files are made in it; that of the run where there is one */
+  FILE *csv;       /**< NULL: opened for every row */
+  const int64_t *iteration; /**< in the state of the solver */
+  /* For what the log tells of many: */
+  int64_t last_pass, row_iteration; /**< iteration of its last pass and row */
+  double residual, test_error;      /**< of that row */
+  int told;                         /**< its end was told */
+} mxsi_replica;
+
+/** A pass of many replicas, for a line of the log. */
+typedef struct mxsi_sweep {
+  int64_t iteration, running;
+  double worst, best, best_test_error; /**< relative residuals, and where the truth is known */
+  double seconds;
+  double residual_of_loss; /**< relative residual / sqrt(loss): the same for all */
+  int due;                 /**< it had rows of the cadence */
+} mxsi_sweep;
+
 typedef struct mxsi_run {
   mxs_comm *comm;
   int root;
-  mxs_settings settings; /**< the caller's with k resolved; strings are borrowed */
+  mxs_settings settings; /**< the caller's with k and replicas resolved; strings are borrowed */
   int k_given;
   const char *path;
   mxsi_owner owner;
@@ -190,8 +228,11 @@ typedef struct mxsi_run {
   mxs_problem_info info;
   double *start; /**< factors of the file that `init` names: U, then V */
   mxs_solver *solver;
-  mxs_history history;
-  FILE *csv;
+  int64_t replicas; /**< 0 until k is resolved */
+  mxsi_replica *replica;
+  mxs_history *histories; /**< one for each */
+  mxs_result *results;    /**< one for each */
+  mxsi_sweep sweep;
   mxsi_progress progress;
   int fresh;     /**< the directory had no run before */
   int committed; /**< files of this run are in the directory */
@@ -216,11 +257,61 @@ MXS_CHECKED mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do);
  *  @retval MXS_ERR_DATA shapes are not n1 x k and n2 x k */
 MXS_CHECKED mxs_status mxsi_run_read_start(mxsi_run *run, const char *path);
 
+/* ---- replicas.c: the trajectories of a run and their files ---------------------------------- */
+
+/** Room for settings.replicas of them. Local, on all ranks. */
+MXS_CHECKED mxs_status mxsi_replicas_create(mxsi_run *run);
+void mxsi_replicas_destroy(mxsi_run *run);
+
+/** Find columns and iterations in the solver. Local, on all ranks. */
+void mxsi_replicas_attach(mxsi_run *run);
+
+/** Iterations of the one that has most. */
+int64_t mxsi_replicas_furthest(const mxsi_run *run);
+
+/** Whether each one's last end, as its summary tells it, is one for the settings of now too. */
+int mxsi_replicas_met(const mxsi_run *run);
+
+/** Make directories and metrics.csv with the histories, and leave the files open for more. */
+MXS_CHECKED mxs_status mxsi_replicas_open(mxsi_run *run);
+MXS_CHECKED mxs_status mxsi_replicas_row(mxsi_run *run, int64_t replica, const double *row);
+
+/** Bring all of metrics.csv to the disk and close it. */
+mxs_status mxsi_replicas_close(mxsi_run *run);
+
+/** Close what is open, whatever becomes of it. */
+void mxsi_replicas_drop(mxsi_run *run);
+
+/** Remove files and directories of many. */
+void mxsi_replicas_undo(mxsi_run *run);
+
+/** Write summary.json of each of many. */
+MXS_CHECKED mxs_status mxsi_replicas_summaries(mxsi_run *run, const mxsi_timings *timings);
+
+/** How all ended: figures of the `best`, by relative residual, and the largest counts. */
+mxs_result mxsi_replicas_outcome(const mxsi_run *run, int64_t *best);
+
+/* ---- sweep.c: what the log says of many ------------------------------------------------------ */
+
+/** The table of what they differ in. */
+void mxsi_sweep_list(mxsi_run *run);
+
+void mxsi_sweep_begin(mxsi_run *run);
+void mxsi_sweep_pass(
+    mxsi_run *run, int64_t iteration, int64_t running, double loss, double relative_residual);
+void mxsi_sweep_row(mxsi_run *run, int64_t replica, const double *row);
+
+/** The table of how they ended, and a warning that names those that diverged, if not all. */
+void mxsi_sweep_end(mxsi_run *run);
+
 /** What the log says before the problem is loaded, and before and after the iterations. Local, on
  *  all ranks. */
 void mxsi_report_load(mxsi_run *run);
 void mxsi_report_begin(mxsi_run *run, double memory_bytes);
-void mxsi_report_end(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings);
+void mxsi_report_end(mxsi_run *run,
+                     const mxs_result *result,
+                     int64_t best,
+                     const mxsi_timings *timings);
 
 /** Callbacks of the solver. */
 mxs_hooks mxsi_run_hooks(mxsi_run *run);

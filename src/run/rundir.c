@@ -112,7 +112,9 @@ static int is_content(const char *name) {
 }
 
 /* Calls `visit` for every name until it returns non-zero, and returns that. */
-static int for_each_name(const mxsi_rundir *dir, int (*visit)(const mxsi_rundir *, const char *)) {
+static int for_each_name(const mxsi_rundir *dir,
+                         int64_t replicas,
+                         int (*visit)(const mxsi_rundir *, int64_t replicas, const char *)) {
   const int fd = openat(dir->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *stream = fd < 0 ? NULL : fdopendir(fd);
   if (stream == NULL) {
@@ -123,31 +125,101 @@ static int for_each_name(const mxsi_rundir *dir, int (*visit)(const mxsi_rundir 
   int found = 0;
   const struct dirent *entry = readdir(stream);
   while (entry != NULL && !found) {
-    found = visit(dir, entry->d_name);
+    found = visit(dir, replicas, entry->d_name);
     entry = readdir(stream);
   }
   (void)closedir(stream);
   return found;
 }
 
-static int visit_content(const mxsi_rundir *dir, const char *name) {
+static int visit_content(const mxsi_rundir *dir, int64_t replicas, const char *name) {
   (void)dir;
+  (void)replicas;
   return is_content(name);
 }
 
-static int visit_sweep(const mxsi_rundir *dir, const char *name) {
+/* ---- the directories of replicas ----------------------------------------------------------- */
+
+enum { REPLICA_NAME = 32 };
+
+static void replica_name(int64_t replica, char name[REPLICA_NAME]) {
+  (void)snprintf(name, REPLICA_NAME, "replica_%lld", (long long)replica);
+}
+
+/* The replica whose directory has this name; -1: it is no such name. */
+static int64_t replica_of(const char *name) {
+  char again[REPLICA_NAME];
+  if (strncmp(name, "replica_", 8) != 0)
+    return -1;
+  const int64_t replica = strtoll(name + 8, NULL, 10);
+  replica_name(replica, again);
+  return strcmp(name, again) == 0 ? replica : -1;
+}
+
+mxs_status mxsi_rundir_enter(
+    const mxsi_rundir *dir, int64_t replica, int make, const char *path, mxsi_rundir *sub) {
+  char name[REPLICA_NAME];
+  replica_name(replica, name);
+  *sub = (mxsi_rundir){.path = path, .fd = -1, .lock_fd = -1};
+  if (make && mkdirat(dir->fd, name, 0777) != 0 && errno != EEXIST)
+    return refuse(path, "create the directory of a replica", errno);
+  sub->fd = openat(dir->fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (sub->fd >= 0)
+    return MXS_OK;
+  return make ? refuse(path, "open the directory of a replica", errno)
+              : mxs_fail(MXS_ERR_INPUT, "%s: %s", path, strerror(errno));
+}
+
+void mxsi_rundir_leave(mxsi_rundir *sub) {
+  if (sub->fd >= 0)
+    (void)close(sub->fd);
+  sub->fd = -1;
+}
+
+void mxsi_rundir_drop(const mxsi_rundir *dir, int64_t replica) {
+  static const char *const ours[] = {"metrics.csv", "summary.json", "metrics.csv.tmp",
+                                     "summary.json.tmp"};
+  char name[REPLICA_NAME];
+  mxsi_rundir sub;
+  replica_name(replica, name);
+  if (mxsi_rundir_enter(dir, replica, 0, name, &sub) != MXS_OK)
+    return;
+  const int is_run = mxsi_rundir_has(&sub, "config.yaml") || mxsi_rundir_has(&sub, lock_name);
+  for (size_t i = 0; i < sizeof ours / sizeof *ours && !is_run; i++)
+    mxsi_rundir_remove(&sub, ours[i]);
+  mxsi_rundir_leave(&sub);
+  if (!is_run)
+    (void)unlinkat(dir->fd, name, AT_REMOVEDIR);
+}
+
+/* ---- what does not belong to the run ------------------------------------------------------- */
+
+static int visit_temporary(const mxsi_rundir *dir, int64_t replicas, const char *name) {
+  (void)replicas;
   if (is_temporary(name))
     mxsi_rundir_remove(dir, name);
   return 0;
 }
 
-void mxsi_rundir_sweep(const mxsi_rundir *dir) {
-  (void)for_each_name(dir, visit_sweep);
+static int visit_sweep(const mxsi_rundir *dir, int64_t replicas, const char *name) {
+  const int64_t replica = replica_of(name);
+  mxsi_rundir sub;
+  if (replica >= replicas)
+    mxsi_rundir_drop(dir, replica);
+  else if (replica >= 0 && mxsi_rundir_enter(dir, replica, 0, name, &sub) == MXS_OK) {
+    (void)for_each_name(&sub, 0, visit_temporary);
+    mxsi_rundir_leave(&sub);
+  }
+  return visit_temporary(dir, replicas, name);
+}
+
+void mxsi_rundir_sweep(const mxsi_rundir *dir, int64_t replicas) {
+  (void)for_each_name(dir, replicas, visit_sweep);
 }
 
 static mxs_status check_content(const mxsi_rundir *dir) {
   if (mxsi_rundir_has(dir, "checkpoint.h5") || mxsi_rundir_has(dir, "checkpoint.prev.h5") ||
-      is_our_config(dir) || !for_each_name(dir, visit_content))
+      is_our_config(dir) || !for_each_name(dir, 0, visit_content))
     return MXS_OK;
   return mxs_fail(MXS_ERR_CREATE,
                   "%s: not empty and not a run of mxsense (no checkpoint.h5, no config.yaml of "

@@ -48,8 +48,22 @@ MXS_CHECKED mxs_status mxsi_rundir_open(const char *path,
  *  NULL-safe. */
 void mxsi_rundir_close(mxsi_rundir *dir, int undo);
 
-/** Remove temporary files that a killed run left behind. */
-void mxsi_rundir_sweep(const mxsi_rundir *dir);
+/** Remove temporary files that a killed run left behind, and the files in replica_<r> of every r
+ *  that is not below `replicas`. */
+void mxsi_rundir_sweep(const mxsi_rundir *dir, int64_t replicas);
+
+/** Open DIR/replica_<r>, which is made with `make`; `sub` borrows `path`, which it is given. Its
+ *  files are written as those of DIR; it has no lock of its own.
+ *  @retval MXS_ERR_CREATE cannot be made  @retval MXS_ERR_INPUT it is not there */
+MXS_CHECKED mxs_status mxsi_rundir_enter(
+    const mxsi_rundir *dir, int64_t replica, int make, const char *path, mxsi_rundir *sub);
+
+/** Close what mxsi_rundir_enter() opened; its path stays good for messages. */
+void mxsi_rundir_leave(mxsi_rundir *sub);
+
+/** Remove what a run writes into DIR/replica_<r>, and that directory if it is empty then;
+ *  nothing where that is a run of its own. */
+void mxsi_rundir_drop(const mxsi_rundir *dir, int64_t replica);
 
 /** Whether DIR/name exists. */
 int mxsi_rundir_has(const mxsi_rundir *dir, const char *name);

@@ -40,7 +40,7 @@ static mxs_status read_factor(hid_t file,
 /* Rank 0: any HDF5 file with the two datasets will do; one that calls itself a checkpoint must also
  * verify. */
 static mxs_status read_plain(const mxsi_run *run, const char *path, int *is_checkpoint) {
-  const int64_t n1 = run->info.n1, n2 = run->info.n2, k = run->settings.k;
+  const int64_t n1 = run->info.n1, n2 = run->info.n2, k = mxs_settings_k(&run->settings, 0, 0);
   char format[32] = "";
   hid_t file = H5I_INVALID_HID;
   mxs_status status = MXS_OK;
@@ -57,7 +57,7 @@ cleanup:
 }
 
 mxs_status mxsi_run_read_start(mxsi_run *run, const char *path) {
-  const int64_t count = (run->info.n1 + run->info.n2) * run->settings.k;
+  const int64_t count = (run->info.n1 + run->info.n2) * mxs_settings_k(&run->settings, 0, 0);
   int is_checkpoint = 0;
   mxs_ckpt *ckpt = NULL;
   MXS_TRY(mxs_comm_agree(run->comm, mxs_alloc(count, sizeof *run->start, &run->start)));

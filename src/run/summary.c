@@ -60,12 +60,20 @@ static json_t *summary_object(const char *reason,
                    build_object(machine), "machine", machine_object(machine));
 }
 
-mxs_status mxsi_summary_write(const mxsi_rundir *dir,
-                              const char *reason,
-                              const mxs_result *result,
-                              const mxsi_timings *timings,
-                              const mxsi_machine *machine) {
-  json_t *object = summary_object(reason, result, timings, machine);
+static json_t *replica_object(int64_t index, const mxs_replica *given, const mxs_result *result) {
+  return json_pack("{s:I, s:I, s:I, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o}", "replica",
+                   (json_int_t)index, "seed", (json_int_t)given->seed, "k", (json_int_t)given->k,
+                   "alpha", number(result->alpha), "step", number(result->step), "reason",
+                   mxs_reason_text(result->reason), "iterations", (json_int_t)result->iterations,
+                   "loss", number(result->loss), "relative_residual",
+                   number(result->relative_residual), "validation_loss",
+                   number(result->validation_loss), "test_error", number(result->test_error),
+                   "rank_estimate", (json_int_t)result->rank_estimate, "passes_over_A",
+                   number(result->passes_over_A));
+}
+
+/* `object` is consumed. */
+static mxs_status write_object(const mxsi_rundir *dir, json_t *object) {
   char *text = object != NULL ? json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)) : NULL;
   mxs_text line = {0};
   mxs_status status = text != NULL ? mxs_text_add(&line, "%s\n", text)
@@ -77,6 +85,36 @@ mxs_status mxsi_summary_write(const mxsi_rundir *dir,
   free(text);
   json_decref(object);
   return status;
+}
+
+mxs_status mxsi_summary_write(const mxsi_rundir *dir,
+                              const char *reason,
+                              const mxs_result *result,
+                              const mxsi_timings *timings,
+                              const mxsi_machine *machine) {
+  return write_object(dir, summary_object(reason, result, timings, machine));
+}
+
+mxs_status mxsi_summary_write_all(const mxsi_rundir *dir,
+                                  const mxs_result *result,
+                                  const mxsi_timings *timings,
+                                  const mxsi_machine *machine,
+                                  const mxs_settings *settings,
+                                  const mxs_result *results,
+                                  int64_t count) {
+  json_t *object = summary_object(mxs_reason_text(result->reason), result, timings, machine);
+  json_t *list = json_array();
+  for (int64_t r = 0; r < count; r++) {
+    const mxs_replica given = mxs_settings_replica(settings, r);
+    (void)json_array_append_new(list, replica_object(r, &given, &results[r]));
+  }
+  if (object != NULL &&
+      ((int64_t)json_array_size(list) != count || json_object_set(object, "replicas", list) != 0)) {
+    json_decref(object);
+    object = NULL;
+  }
+  json_decref(list);
+  return write_object(dir, object);
 }
 
 int mxsi_summary_read(const mxsi_rundir *dir,

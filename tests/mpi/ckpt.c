@@ -82,12 +82,12 @@ static mxs_status save(const char *dir, const state *s) {
 /* 1 when a checkpoint is this state to the last bit. Local. */
 static int is_state(const mxs_ckpt *ckpt, const state *s) {
   const mxs_array *arrays = NULL;
-  const mxs_history *history = mxs_ckpt_history(ckpt);
+  const mxs_history *history = mxs_ckpt_history(ckpt, 0);
   const mxs_ckpt_info *info = mxs_ckpt_get_info(ckpt);
   int same =
       mxs_ckpt_arrays(ckpt, &arrays) == ARRAYS && strcmp(mxs_ckpt_config(ckpt), s->config) == 0;
   same = same && info->iteration == s->info.iteration && info->finished == s->info.finished &&
-         info->problem_digest == s->info.problem_digest &&
+         info->problem_digest == s->info.problem_digest && info->replicas == 1 &&
          strcmp(info->reason, s->info.reason) == 0 &&
          strcmp(info->blas_kernel, s->info.blas_kernel) == 0;
   for (int i = 0; i < ARRAYS && same; i++) {
@@ -170,6 +170,40 @@ static void test_round_trip(void **unused) {
   assert_everywhere(is_state(ckpt, &before));
   mxs_ckpt_destroy(&ckpt);
   state_clear(&before);
+}
+
+/* Histories of many replicas, of different lengths and columns, come back each as its own. */
+static void test_replicas(void **unused) {
+  (void)unused;
+  enum { REPLICAS = 12 };
+  const char *dir = make_dir("replicas");
+  state s;
+  mxs_history histories[REPLICAS];
+  mxs_ckpt *ckpt = NULL;
+  state_make(&s, 51, 0);
+  s.info.replicas = REPLICAS;
+  for (int r = 0; r < REPLICAS; r++) {
+    histories[r] = (mxs_history){.names = column_names, .columns = COLUMNS - r % 2};
+    for (int i = 0; i < (r * 5) % 7; i++) {
+      const double row[COLUMNS] = {r + 0.5, i, 100.0 * r + i};
+      assert_int_equal(mxs_history_append(&histories[r], row), MXS_OK);
+    }
+  }
+  assert_ok(mxs_ckpt_write(comm, dir, "7.0", &s.info, s.arrays, ARRAYS, histories, s.config));
+  assert_ok(mxs_ckpt_read(comm, at("replicas", "checkpoint.h5"), &ckpt));
+  assert_everywhere(mxs_ckpt_get_info(ckpt)->replicas == REPLICAS);
+  for (int r = 0; r < REPLICAS; r++) {
+    const mxs_history *mine = &histories[r];
+    const mxs_history *back = mxs_ckpt_history(ckpt, r);
+    assert_everywhere(back->rows == mine->rows && back->columns == mine->columns);
+    for (int64_t c = 0; c < mine->columns; c++)
+      assert_everywhere(strcmp(back->names[c], column_names[c]) == 0);
+    const size_t bytes = (size_t)(mine->rows * mine->columns) * sizeof(double);
+    assert_everywhere(bytes == 0 || memcmp(back->values, mine->values, bytes) == 0);
+    mxs_history_clear(&histories[r]);
+  }
+  mxs_ckpt_destroy(&ckpt);
+  state_clear(&s);
 }
 
 static void test_fill(void **unused) {
@@ -378,7 +412,7 @@ static int setup(void **unused) {
 
 static int teardown(void **unused) {
   (void)unused;
-  const char *const dirs[] = {"round", "fill", "damage", "fallback", "failed", ""};
+  const char *const dirs[] = {"round", "replicas", "fill", "damage", "fallback", "failed", ""};
   MPI_Barrier(comm->mpi);
   for (size_t i = 0; i < sizeof dirs / sizeof *dirs && comm->rank == 0; i++)
     remove_dir(at(dirs[i], ""));
@@ -388,6 +422,7 @@ static int teardown(void **unused) {
 
 static const struct CMUnitTest all_tests[] = {
     cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_replicas, setup, teardown),
     cmocka_unit_test_setup_teardown(test_fill, setup, teardown),
     cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
     cmocka_unit_test_setup_teardown(test_fallback, setup, teardown),

@@ -141,7 +141,10 @@ SETTINGS = {
 YAML = {
     "mistyped key": ("k: 3\nalhpa: 1\n", "2 alhpa alpha"),
     "value out of range": ("alpha: 1\n\nk: -3\n", "3 k"),
-    "list for a number": ("k: [1, 2]\n", "1 k"),
+    "list for a number": ("max_iterations: [1, 2]\n", "1 max_iterations"),
+    "list in a list": ("seed: 1\nk: [1, [2]]\n", "2 k"),
+    "word in a list": ("alpha: [0.1, small]\n", "1 alpha small"),
+    "empty list": ("alpha: []\n", "1 alpha"),
     "mapping for a number": ("alpha: 1\nk:\n  a: 1\n", "k"),
     "key given twice": ("k: 1\nalpha: 1\nk: 2\n", "3 k"),
     "not YAML": ("k: 3\n  - {\n", "2"),

@@ -49,10 +49,12 @@ static void defaults_are_those_of_the_contract(void **state) {
   mxs_settings s = defaults();
   assert_null(s.problem);
   assert_string_equal(s.init, "random");
-  assert_true(s.measurements == 0 && s.k == 0 && s.seed == 0 && s.max_iterations == 10000);
+  assert_true(s.measurements == 0 && s.k.count == 1 && s.k.values[0] == 0 && s.seed.count == 1 &&
+              s.seed.values[0] == 0 && s.max_iterations == 10000);
   assert_true(s.metrics_every == 10 && s.singular_values == 0 &&
               s.checkpoint_every.iterations == 0);
-  assert_true(isnan(s.alpha) && isnan(s.step) && s.hold_out == 0.0 && s.tolerance == 1e-8);
+  assert_true(s.alpha.count == 1 && isnan(s.alpha.values[0]) && s.step.count == 1 &&
+              isnan(s.step.values[0]) && s.hold_out == 0.0 && s.tolerance == 1e-8);
   assert_true(s.checkpoint_every.seconds == 600.0 && s.quiet == 0 && s.verbose == 0);
   assert_int_equal(s.storage, MXS_STORAGE_AS_FILE);
   assert_int_equal(s.reduction, MXS_REDUCTION_REPRODUCIBLE);
@@ -93,6 +95,23 @@ static void bad_values(void **state) {
              {"quiet", "1", "true or false"},
              {"checkpoint_every", "10 minutes", "10min"},
              {"metrics_every", "0", "an integer >= 1"},
+             {"alpha", "1e-2,x", "has 'x', which is not a finite number"},
+             {"alpha", "1e-2,-1", "has '-1', which is out of range"},
+             {"alpha", "1e-2,", "has '', which is not a finite number"},
+             {"alpha", "auto,1e-2", "has 'auto' among other values"},
+             {"alpha", "1e-2, [1]", "has '[1]'"},
+             {"alpha", "[1e-2, 1", "has '[1e-2'"},
+             {"alpha", "1e-2 1e-3", "is not a finite number"},
+             {"k", "[]", "an integer >= 1, or auto, or a list with one for each replica"},
+             {"k", "[2, 1.5]", "has '1.5', which is not an integer"},
+             {"seed", "1,auto", "has 'auto', which is not an integer"},
+             {"step", "[0.1,\t0.2]", "which is not a finite number"},
+             {"seed", "1,00000000000000000000000000000000000000000000000000000000000000000002",
+              "more than 63 characters"},
+             {"replicas", "0", "an integer >= 1 and <= 1024, or auto"},
+             {"replicas", "1025", "out of range"},
+             {"replicas", "2,3", "an integer >= 1 and <= 1024, or auto"},
+             {"threads", "0", "an integer >= 1 and <= 4096"},
              {"singular_values", "0", "or auto"}};
   mxs_settings s = defaults();
   char *before = echo_of(&s);
@@ -125,7 +144,6 @@ static void unknown_keys(void **state) {
       "batch",
       "stop",
       "max_walltime",
-      "threads",
       "",
       "zzzzzzzz",
       "k_",
@@ -156,16 +174,17 @@ static void yaml_good(void **state) {
             "# run\nk: 1e1   # ten\nalpha: auto\nstep: 0.25\n'seed': \"7\"\nmetrics-every: 5\r\n"
             "checkpoint_every: 200,10min\nquiet: yes\nstorage: f32\nproblem: /data/p.h5\n"),
       MXS_OK);
-  assert_true(s.k == 10 && isnan(s.alpha) && s.step == 0.25 && s.seed == 7 && s.metrics_every == 5);
+  assert_true(s.k.values[0] == 10 && isnan(s.alpha.values[0]) && s.step.values[0] == 0.25 &&
+              s.seed.values[0] == 7 && s.metrics_every == 5);
   assert_true(s.checkpoint_every.iterations == 200 && s.checkpoint_every.seconds == 600.0 &&
               s.quiet == 1);
   assert_int_equal(s.storage, MXS_STORAGE_F32);
   assert_string_equal(s.problem, "/data/p.h5");
   assert_int_equal(merge(&s, "{k: 3, seed: 9}"), MXS_OK);
-  assert_true(s.k == 3 && s.seed == 9 && s.step == 0.25);
+  assert_true(s.k.values[0] == 3 && s.seed.values[0] == 9 && s.step.values[0] == 0.25);
   assert_int_equal(mxs_settings_set(&s, "k", "4"),
                    MXS_OK); /* the command line comes last and wins */
-  assert_true(s.k == 4);
+  assert_true(s.k.count == 1 && s.k.values[0] == 4);
   mxs_settings_clear(&s);
 }
 
@@ -174,14 +193,19 @@ static void yaml_bad(void **state) {
   static const pair bad[] = {
       {"k: 3\n\n# c\nmax_itertions: 4\n",
        "run.yaml:4: unknown setting 'max_itertions': did you mean 'max_iterations'?"},
-      {"k: 3\nthreads: 4\n", "run.yaml:2: unknown setting 'threads'"},
+      {"k: 3\nweights: 4\n", "run.yaml:2: unknown setting 'weights'"},
       {"k: 3\nseed: 1\nk: 4\n", "run.yaml:3: k is given twice, first on line 1"},
       {"metrics_every: 3\nmetrics-every: 4\n", "run.yaml:2: metrics_every is given twice"},
       {"seed: 1\nk: 1.5\n", "run.yaml:2: k: '1.5' is not an integer"},
       {"tolerance: 1e-5x\n", "run.yaml:1: tolerance: '1e-5x' is not a finite number"},
       {"max_iterations: -3\n", "run.yaml:1: max_iterations: '-3' is out of range"},
-      {"k: [1, 2]\n", "run.yaml:1: k takes a single value"},
+      {"metrics_every: [1, 2]\n", "run.yaml:1: metrics_every takes a single value"},
       {"k:\n  a: 1\n", "run.yaml:1: k takes a single value"},
+      {"seed: 1\nalpha: [0.1, [0.2]]\n", "run.yaml:2: alpha takes a list of single values"},
+      {"alpha: [0.1, \"0.2,0.3\"]\n", "run.yaml:1: alpha takes a list of single values"},
+      {"alpha: [0.1, a: 1]\n", "run.yaml:1: alpha takes a list of single values"},
+      {"alpha: [0.1, ~]\n", "run.yaml:1: alpha: '[0.1, ~]' has '~'"},
+      {"seed: 1\nk: []\n", "run.yaml:2: k: '[]' has ''"},
       {"seed: 0\nk:\n", "run.yaml:2: k has no value"},
       {"k: ~\n", "run.yaml:1: k has no value"},
       {"k: ''\n", "run.yaml:1: k: '' is not an integer"},
@@ -256,8 +280,10 @@ static void check_round_trip(const mxs_settings *s) {
   char *again = echo_of(&back);
   assert_string_equal(text, again);
   assert_memory_equal(&back.tolerance, &s->tolerance, sizeof back.tolerance);
-  if (!isnan(s->alpha))
-    assert_memory_equal(&back.alpha, &s->alpha, sizeof back.alpha);
+  assert_int_equal(back.alpha.count, s->alpha.count);
+  if (!isnan(s->alpha.values[0]))
+    assert_memory_equal(back.alpha.values, s->alpha.values,
+                        (size_t)s->alpha.count * sizeof *back.alpha.values);
   mxs_release(&again);
   mxs_release(&text);
   mxs_settings_clear(&back);
@@ -322,9 +348,12 @@ static void resume_compares(void **state) {
   static const pair free_ones[] = {
       {"max_iterations", "5"}, {"tolerance", "0"},         {"checkpoint_every", "7"},
       {"metrics_every", "3"},  {"quiet", "true"},          {"verbose", "true"},
-      {"progress", "off"},     {"problem", "/moved/p.h5"}, {"k", "auto"}};
+      {"progress", "off"},     {"problem", "/moved/p.h5"}, {"k", "auto"},
+      {"threads", "4"}};
   static const pair fixed[] = {{"k", "7"},
                                {"seed", "1"},
+                               {"seed", "0, 1"},
+                               {"replicas", "3"},
                                {"alpha", "0.1"},
                                {"step", "0.5"},
                                {"init", "file:/a"},
@@ -365,6 +394,92 @@ static void settings_fit_together(void **state) {
   mxs_settings_clear(&s);
 }
 
+/* Each way to write a list gives the same values, and the echo has one way. */
+static void lists(void **state) {
+  (void)state;
+  static const char *const ways[] = {"alpha: 1e-2,2e-3,0.5\n", "alpha: [1e-2, 2e-3, 5e-1]\n",
+                                     "alpha: \"[1e-2 ,2e-3,.5]\"\n",
+                                     "alpha:\n  - 0.01\n  - 0.002\n  - '0.5'\n"};
+  for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
+    mxs_settings s = defaults();
+    if (merge(&s, ways[i]) != MXS_OK)
+      fail_msg("%s: %s", ways[i], mxs_last_error());
+    assert_int_equal(s.alpha.count, 3);
+    assert_true(s.alpha.values[0] == 0.01 && s.alpha.values[1] == 0.002 &&
+                s.alpha.values[2] == 0.5);
+    char *text = echo_of(&s);
+    contains(text, "\nalpha: [0.01, 0.002, 0.5]\n");
+    mxs_release(&text);
+    check_round_trip(&s);
+    assert_int_equal(mxs_settings_set(&s, "alpha", "[auto]"), MXS_OK);
+    assert_true(s.alpha.count == 1 && isnan(s.alpha.values[0]));
+    mxs_settings_clear(&s);
+  }
+}
+
+static void longest_list(void **state) {
+  (void)state;
+  char text[2 * (MXS_LIST_LIMIT + 1) + 1];
+  for (int i = 0; i <= MXS_LIST_LIMIT; i++)
+    memcpy(text + 2 * (ptrdiff_t)i, "7,", 2);
+  mxs_settings s = defaults();
+  text[2 * MXS_LIST_LIMIT - 1] = '\0';
+  assert_int_equal(mxs_settings_set(&s, "seed", text), MXS_OK);
+  assert_int_equal(s.seed.count, MXS_LIST_LIMIT);
+  check_round_trip(&s);
+  text[2 * MXS_LIST_LIMIT - 1] = ',';
+  text[2 * MXS_LIST_LIMIT + 1] = '\0';
+  assert_int_equal(mxs_settings_set(&s, "seed", text), MXS_ERR_SETTINGS);
+  contains(mxs_last_error(), "more than 1024 values");
+  mxs_settings_clear(&s);
+}
+
+static void replicas(void **state) {
+  (void)state;
+  mxs_settings s = defaults();
+  assert_int_equal(mxs_settings_replicas(&s), 1);
+  assert_int_equal(merge(&s, "problem: /p.h5\nseed: 5\nreplicas: 3\n"), MXS_OK);
+  assert_int_equal(mxs_settings_check(&s), MXS_OK);
+  assert_int_equal(mxs_settings_replicas(&s), 3);
+  assert_int_equal(mxs_settings_replica(&s, 2).seed, 7);
+  /* A list leaves the other keys as they are. */
+  assert_int_equal(merge(&s, "alpha: [0.1, 0.2, 0.4]\nk: [4, 6, 5]\n"), MXS_OK);
+  assert_int_equal(mxs_settings_check(&s), MXS_OK);
+  const mxs_replica one = mxs_settings_replica(&s, 1);
+  assert_true(one.seed == 5 && one.alpha == 0.2 && one.k == 6 && isnan(one.step));
+  assert_int_equal(mxs_settings_k(&s, 100, 80), 6);
+  assert_int_equal(mxs_settings_set(&s, "replicas", "auto"), MXS_OK);
+  mxs_settings_resolve(&s, 100, 80);
+  assert_int_equal(s.replicas, 3);
+  assert_true(s.k.count == 3 && s.k.values[2] == 5);
+  assert_int_equal(mxs_settings_set(&s, "k", "auto"), MXS_OK);
+  mxs_settings_resolve(&s, 100, 80);
+  assert_true(s.k.count == 1 && mxs_settings_replica(&s, 2).k == 20);
+  mxs_settings_clear(&s);
+}
+
+static void replicas_that_do_not_fit(void **state) {
+  (void)state;
+  static const struct {
+    const char *text, *one, *other;
+  } bad[] = {
+      {"alpha: [0.1, 0.2]\nseed: [1, 2, 3]\n", "alpha", "seed"},
+      {"k: [3, 4]\nstep: [0.1, 0.2, 0.3]\n", "k", "step"},
+      {"alpha: [0.1, 0.2]\nreplicas: 3\n", "alpha", "replicas"},
+      {"seed: [1, 2]\nreplicas: 1\n", "seed", "replicas"},
+      {"seed: 9223372036854775807\nreplicas: 2\n", "seed", "replicas"},
+  };
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    mxs_settings s = defaults();
+    assert_int_equal(mxs_settings_set(&s, "problem", "/p.h5"), MXS_OK);
+    assert_int_equal(merge(&s, bad[i].text), MXS_OK);
+    assert_int_equal(mxs_settings_check(&s), MXS_ERR_SETTINGS);
+    contains(mxs_last_error(), bad[i].one);
+    contains(mxs_last_error(), bad[i].other);
+    mxs_settings_clear(&s);
+  }
+}
+
 static void help_shows_every_key(void **state) {
   (void)state;
   mxs_text help = {0};
@@ -394,6 +509,10 @@ int main(void) {
       cmocka_unit_test_teardown(echo_reads_back, no_leak),
       cmocka_unit_test_teardown(resume_compares, no_leak),
       cmocka_unit_test_teardown(settings_fit_together, no_leak),
+      cmocka_unit_test_teardown(lists, no_leak),
+      cmocka_unit_test_teardown(longest_list, no_leak),
+      cmocka_unit_test_teardown(replicas, no_leak),
+      cmocka_unit_test_teardown(replicas_that_do_not_fit, no_leak),
       cmocka_unit_test_teardown(help_shows_every_key, no_leak),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -230,7 +230,8 @@ static void locale_has_no_say(void **state) {
   assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
   assert_int_equal(status, MXS_OK);
   assert_int_equal(comma, MXS_ERR_SETTINGS);
-  assert_true(s.step == 0.25 && s.tolerance == 1.5e-3 && s.checkpoint_every.seconds == 0.5);
+  assert_true(s.step.values[0] == 0.25 && s.tolerance == 1.5e-3 &&
+              s.checkpoint_every.seconds == 0.5);
   contains(text, "step: 0.25\n");
   contains(text, "tolerance: 0.0015\n");
   contains(text, "checkpoint_every: 0.5s\n");

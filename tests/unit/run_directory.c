@@ -112,7 +112,7 @@ static void stale_lock_is_taken(void **state) {
   write_file("checkpoint.tmp.x.h5", "");
   write_file("STOP", "");
   assert_int_equal(open_dir(0, &dir), MXS_OK);
-  mxsi_rundir_sweep(&dir);
+  mxsi_rundir_sweep(&dir, 0);
   assert_false(exists("config.yaml.tmp"));
   assert_false(exists("checkpoint.tmp.x.h5"));
   assert_true(exists("STOP"));
