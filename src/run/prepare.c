@@ -176,6 +176,7 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
   mxsi_report_load(run);
   MXS_TRY(load_problem(run));
   MXS_TRY(create_solver(run));
+  run->info = mxs_problem_get_info(run->problem); /* the kernel is known once it was planned */
   run->history.columns = mxs_solver_columns(run->solver, 0, &run->history.names);
   if (run->resumed != NULL)
     MXS_TRY(restore(run));
