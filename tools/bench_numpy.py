@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""Compare the program with numpy on one problem: time of an iteration beside numpy's two matrix-vector products.
+"""Compare the program with numpy, and torch where there is one: time of an iteration beside two matrix-vector products.
 
     tools/bench_numpy.py problem.h5 [--program build/mxsense] [--k 10] [--ranks 1] [--repeats 7]
 
-numpy holds A as one (m, n1 n2) matrix, of the type stored in the file, and computes A x and A^T r with one BLAS
+numpy and torch hold A as one (m, n1 n2) matrix, of the type stored in the file, and compute A x and A^T r with one
 thread: the least that a gradient step needs. An iteration of the program is a whole step: residual, gradient,
 both factors, the reduction over the ranks, the loss. For a generated ensemble, whose A the program never
-stores, numpy gets a stored copy (--dtype, default float64) if it fits in half of the free memory.
+stores, they get a stored copy (--dtype, default float64) if it fits in half of the free memory.
 
-Repeats of numpy and of the program take turns, so that both see the same machine; medians are compared."""
+Repeats take turns, so that all see the same machine; medians of the repeats' ratios are compared."""
 
 import argparse
 import csv
@@ -29,6 +29,12 @@ if "OPENBLAS_CORETYPE" not in os.environ and "avx512vl" in pathlib.Path("/proc/c
 
 import h5py
 import numpy as np
+
+try:
+    import torch
+    torch.set_num_threads(1)
+except ImportError:
+    torch = None
 
 from mxsense_ensembles import rows
 
@@ -63,20 +69,29 @@ def check_size(size):
                  f"({free_bytes() / 1e9:.1f} GB); try --dtype float32 or a smaller problem")
 
 
-def time_numpy(A, x, r, seconds=0.5):
-    """Seconds of one A x and one A^T r: means over enough calls to fill `seconds`."""
+def time_products(products, seconds=0.5):
+    """Seconds of each of the calls: means over enough of them to fill `seconds`."""
     result = []
-    for call in (lambda: A @ x, lambda: r @ A):
+    for call in products:
         start, calls = time.perf_counter(), 0
-        while calls == 0 or time.perf_counter() - start < seconds / 2:
+        while calls == 0 or time.perf_counter() - start < seconds / len(products):
             call()
             calls += 1
         result.append((time.perf_counter() - start) / calls)
     return result
 
 
+def libraries(A, x, r):
+    """The two products of every library; torch shares numpy's memory."""
+    found = {"numpy": (lambda: A @ x, lambda: r @ A)}
+    if torch is not None:
+        tA, tx, tr = (torch.from_numpy(array) for array in (A, x, r))
+        found["torch"] = (lambda: tA @ tx, lambda: tr @ tA)
+    return found
+
+
 def time_program(arguments, iterations, folder):
-    """Seconds of one iteration, from the metrics of a run without stops between its first and its last row."""
+    """Seconds of one iteration, from the metrics of a run without stops between its first and its last row, and the summary."""
     command = [str(arguments.program), "solve", "--problem", str(arguments.problem), "--k", str(arguments.k),
                "--max_iterations", str(iterations), "--metrics_every", str(iterations), "--tolerance", "0",
                "--checkpoint_every", "0", "--quiet", "true", "-o", str(folder)]
@@ -93,8 +108,8 @@ def time_program(arguments, iterations, folder):
         table = list(csv.DictReader(f))
     first, last = table[0], table[-1]
     seconds = float(last["seconds"]) - float(first["seconds"])
-    machine = json.loads((folder / "summary.json").read_text())["machine"]
-    return seconds / (int(float(last["iteration"])) - int(float(first["iteration"]))), machine
+    summary = json.loads((folder / "summary.json").read_text())
+    return seconds / (int(float(last["iteration"])) - int(float(first["iteration"]))), summary
 
 
 def main():
@@ -117,35 +132,38 @@ def main():
     m = A.shape[0]
     random = np.random.default_rng(0)
     x, r = random.standard_normal(n1 * n2).astype(A.dtype), random.standard_normal(m).astype(A.dtype)
-    time_numpy(A, x, r)
-    forward, adjoint, step = [], [], []
+    rivals = libraries(A, x, r)
+    times = {name: [] for name in rivals}
+    step = []
     with tempfile.TemporaryDirectory() as folder:
-        trial, machine = time_program(arguments, arguments.iterations or 5, pathlib.Path(folder) / "trial")
+        trial, summary = time_program(arguments, arguments.iterations or 5, pathlib.Path(folder) / "trial")
         iterations = arguments.iterations or min(10000, max(5, int(1.0 / max(trial, 1e-6))))
+        for products in rivals.values():
+            time_products(products)
         for repeat in range(arguments.repeats):
-            seconds = time_numpy(A, x, r)
-            forward.append(seconds[0])
-            adjoint.append(seconds[1])
+            for name, products in rivals.items():
+                times[name].append(time_products(products))
             step.append(time_program(arguments, iterations, pathlib.Path(folder) / str(repeat))[0])
 
-    both = [a + b for a, b in zip(forward, adjoint)]
     print(f"{arguments.problem}: {ensemble}, {n1} x {n2}, m = {m}, k = {arguments.k}; "
           f"numpy holds {A.nbytes / 1e9:.3g} GB of {A.dtype}")
-    print(f"{machine.get('cpu', '')}; program: {arguments.ranks} rank{'s' if arguments.ranks > 1 else ''}, "
-          f"{iterations} iterations a repeat; {arguments.repeats} repeats by turns")
+    print(f"{summary['machine']['cpu']}; program: {arguments.ranks} rank{'s' if arguments.ranks > 1 else ''}, "
+          f"{iterations} iterations a repeat, kernel {summary['rates']['kernel']}; {arguments.repeats} repeats by turns")
     print(f"{'milliseconds':30s} {'median':>9s} {'min':>9s} {'max':>9s} {'G mul-add/s':>12s}")
-    for name, times, visits in (("numpy A x", forward, 1), ("numpy A^T r", adjoint, 1),
-                                ("numpy, both", both, 2), ("mxsense, a whole iteration", step, 2)):
-        median = float(np.median(times))
-        print(f"{name:30s} {1e3 * median:9.3f} {1e3 * min(times):9.3f} {1e3 * max(times):9.3f} "
+    lines = [(f"{name} {product}", [pair[which] for pair in pairs], 1)
+             for name, pairs in times.items() for which, product in enumerate(("A x", "A^T r"))]
+    for name, seconds, visits in (*lines, ("mxsense, a whole iteration", step, 2)):
+        median = float(np.median(seconds))
+        print(f"{name:30s} {1e3 * median:9.3f} {1e3 * min(seconds):9.3f} {1e3 * max(seconds):9.3f} "
               f"{visits * A.size / median / 1e9:12.2f}")
-    ratio = float(np.median([b / s for b, s in zip(both, step)]))
-    print(f"numpy's two products take {ratio:.2f} times as long as an iteration of the program")
+    ratios = {name: float(np.median([sum(pair) / s for pair, s in zip(pairs, step)])) for name, pairs in times.items()}
+    for name, ratio in ratios.items():
+        print(f"the two products of {name} take {ratio:.2f} times as long as an iteration of the program")
     if arguments.json is not None:
         arguments.json.write_text(json.dumps({
             "ensemble": ensemble, "n1": n1, "n2": n2, "m": m, "k": arguments.k, "ranks": arguments.ranks,
-            "dtype": str(A.dtype), "iterations": iterations, "numpy_forward": forward, "numpy_adjoint": adjoint,
-            "mxsense_iteration": step, "ratio": ratio}, indent=2) + "\n")
+            "dtype": str(A.dtype), "iterations": iterations, "products": times, "mxsense_iteration": step,
+            "ratios": ratios}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

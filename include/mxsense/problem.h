@@ -121,9 +121,11 @@ typedef struct mxs_problem_info {
   int64_t rows_per_block; /**< measurements in a block (the last one may have fewer) */
   int64_t truth_rank;     /**< rank of X* where it is known, else 0 */
   int64_t bytes_local;    /**< memory held by this rank for y, A and the operator's workspaces */
+  int64_t rows_local;     /**< measurements of this rank, held out or not */
   mxs_ensemble ensemble;
   mxs_storage storage; /**< AS_FILE: A is generated and not kept */
   const char *operator_name;
+  char path[128];  /**< which kernel runs; "" where the operator does not tell */
   uint64_t digest; /**< of the measurements and the operator; the same at any number of ranks */
 } mxs_problem_info;
 

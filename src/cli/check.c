@@ -1,6 +1,5 @@
-#include "cli/probe.h"
+#include "bench/bench.h"
 #include "cli/setup.h"
-#include "comm/blocks.h"
 #include "problem/file.h"
 
 #include <math.h>
@@ -22,9 +21,13 @@ static const char after[] =
     "  mpirun -n 4 mxsense check run.yaml -o run1 --io .\n"
     "  mpirun -n 4 mxsense check --io /scratch/me\n"
     "\n"
-    "The time is measured: the solver's own pass over a synthetic sample of the same shape,\n"
-    "on all ranks at once, scaled to the whole. The start, metrics and checkpoints come on\n"
-    "top of it.\n";
+    "The time is measured: the parts of an iteration, on a synthetic sample of the same shape,\n"
+    "on all ranks at once, scaled to the whole. The start and checkpoints come on top of it;\n"
+    "mxsense bench tells more.\n";
+
+enum { SAMPLE_BYTES = 128 << 20 };
+
+static const double enough_s = 0.2; /* for each part */
 
 typedef struct check_fields {
   mxs_settings settings; /* first: the settings' own table reads the same fields */
@@ -51,21 +54,11 @@ enum { OWN_COUNT = sizeof own_options / sizeof own_options[0] };
 /** What the settings and the shapes come to on these ranks. */
 typedef struct plan {
   mxs_problem_header file;
-  int64_t k, m;       /* measurements used, those held out included */
-  int64_t blocks;     /* of the training set */
-  int64_t block_rows; /* measurements in a block */
-  int64_t most_rows;  /* of a rank, validation included */
-  mxs_storage storage;
+  mxs_bench_shape shape;
+  mxs_bench_shard busiest;
+  int64_t replicas;
   double memory_bytes; /* of the busiest rank */
 } plan;
-
-static mxs_status own_rows(const mxs_comm *comm, int64_t m, int64_t k, int64_t *rows) {
-  mxs_blocks cut = {0};
-  MXS_TRY(mxs_blocks_create(m, mxs_blocks_rows(m, k), comm->rank, comm->size, &cut));
-  *rows = mxs_blocks_own_rows(&cut);
-  mxs_blocks_clear(&cut);
-  return MXS_OK;
-}
 
 static mxs_status check_file(const mxs_settings *settings, const mxs_problem_header *file) {
   if (settings->measurements > file->m)
@@ -79,34 +72,35 @@ static mxs_status check_file(const mxs_settings *settings, const mxs_problem_hea
   return MXS_OK;
 }
 
-static double entry_bytes(const plan *p) {
-  return p->storage == MXS_STORAGE_F32 ? 4.0 : 8.0;
-}
-
 /* A and y of the busiest rank, and the solver of every rank. */
 static double memory_of(const plan *p) {
-  const double entries = (double)p->file.n1 * (double)p->file.n2;
-  double bytes =
-      (double)p->most_rows * 16.0 + mxs_solver_bytes(p->file.n1, p->file.n2, p->k, 1, 1, 1);
-  if (p->file.ensemble == MXS_ENSEMBLE_DENSE)
-    bytes += (double)p->most_rows * entries * entry_bytes(p);
+  const mxs_bench_shape *shape = &p->shape;
+  const double rows = (double)p->busiest.rows;
+  double bytes = rows * 16.0 +
+                 mxs_solver_bytes(shape->n1, shape->n2, shape->k, p->replicas, shape->threads, 1);
+  if (shape->storage != MXS_STORAGE_AS_FILE)
+    bytes += rows * (double)shape->n1 * (double)shape->n2 * mxs_storage_bytes(shape->storage);
   return bytes;
 }
 
 static mxs_status make_plan(const mxs_comm *comm, const mxs_settings *settings, plan *p) {
-  int64_t rows = 0;
-  int64_t validation_rows = 0;
-  p->k = mxs_settings_k(settings, p->file.n1, p->file.n2);
-  p->m = settings->measurements > 0 ? settings->measurements : p->file.m;
-  p->storage =
-      settings->storage == MXS_STORAGE_AS_FILE ? p->file.storage : (mxs_storage)settings->storage;
-  p->block_rows = mxs_blocks_rows(p->m, p->k);
-  p->blocks = (p->m + p->block_rows - 1) / p->block_rows;
-  mxs_status status = own_rows(comm, p->m, p->k, &rows);
-  if (status == MXS_OK)
-    status = own_rows(comm, p->file.m_validation, p->k, &validation_rows);
-  MXS_TRY(mxs_comm_agree(comm, status));
-  p->most_rows = mxs_comm_max(comm, rows + validation_rows);
+  const mxs_problem_header *file = &p->file;
+  const mxs_storage asked = (mxs_storage)settings->storage;
+  p->shape = (mxs_bench_shape){.n1 = file->n1,
+                               .n2 = file->n2,
+                               .k = mxs_settings_k(settings, file->n1, file->n2),
+                               .m = settings->measurements > 0 ? settings->measurements : file->m,
+                               .m_validation = file->m_validation,
+                               .block_rows = file->block_rows,
+                               .truth_rank = file->truth_rank,
+                               .ensemble = file->ensemble,
+                               .storage = asked == MXS_STORAGE_AS_FILE ? file->storage : asked,
+                               .reduction = (mxs_reduction)settings->reduction,
+                               .threads = (int)settings->threads,
+                               .metrics_every = settings->metrics_every,
+                               .singular_values = settings->singular_values};
+  p->replicas = mxs_settings_replicas(settings);
+  MXS_TRY(mxs_bench_busiest(comm, &p->shape, &p->busiest));
   p->memory_bytes = memory_of(p);
   return MXS_OK;
 }
@@ -123,13 +117,13 @@ static void print_shapes(const mxs_cli_session *session,
                          const plan *p) {
   const mxs_problem_header *file = &p->file;
   const double sizes = (double)(file->n1 + file->n2);
-  const double trained = (double)p->m * (1.0 - settings->hold_out);
-  const double freedom = (double)p->k * (sizes - (double)p->k);
+  const double trained = (double)p->shape.m * (1.0 - settings->hold_out);
+  const double freedom = (double)p->shape.k * (sizes - (double)p->shape.k);
   mxs_cli_print(session, "settings    fit together\n");
   mxs_cli_print(session, "problem     %s: X is %lld x %lld, m = %lld, %lld held out\n",
-                settings->problem, (long long)file->n1, (long long)file->n2, (long long)p->m,
+                settings->problem, (long long)file->n1, (long long)file->n2, (long long)p->shape.m,
                 (long long)file->m_validation);
-  mxs_cli_print(session, "factors     k = %lld%s\n", (long long)p->k,
+  mxs_cli_print(session, "factors     k = %lld%s\n", (long long)p->shape.k,
                 settings->k.values[0] > 0 ? "" : " (automatic)");
   if (freedom > 0.0)
     mxs_cli_print(session, "freedom     m / (k (n1 + n2 - k)) = %.3g\n", trained / freedom);
@@ -139,10 +133,11 @@ static void print_shapes(const mxs_cli_session *session,
                   "            m / (r (n1 + n2 - r)) = %.3g, r = %lld the rank of the truth\n",
                   trained / (rank * (sizes - rank)), (long long)file->truth_rank);
   }
-  const double even = (double)(p->m + file->m_validation) / (double)session->comm->size;
+  const int64_t blocks = (p->shape.m + p->busiest.block_rows - 1) / p->busiest.block_rows;
+  const double even = (double)(p->shape.m + file->m_validation) / (double)session->comm->size;
   mxs_cli_print(session, "blocks      %lld of %lld measurements on %d ranks: balance %.0f %%\n",
-                (long long)p->blocks, (long long)p->block_rows, session->comm->size,
-                100.0 * even / (double)p->most_rows);
+                (long long)blocks, (long long)p->busiest.block_rows, session->comm->size,
+                100.0 * even / (double)p->busiest.rows);
 }
 
 /* Memory that this node can give without swapping, in bytes; 0 where it does not tell. */
@@ -209,7 +204,7 @@ static void print_disk(const mxs_cli_session *session, const check_fields *field
   const double columns = 16.0 + 10.0;
   const double rows =
       (double)fields->settings.max_iterations / (double)fields->settings.metrics_every + 1.0;
-  const double factors = 8.0 * (double)(p->file.n1 + p->file.n2) * (double)p->k;
+  const double factors = 8.0 * (double)(p->file.n1 + p->file.n2) * (double)p->shape.k;
   const double checkpoint = factors + 8.0 * rows * columns;
   const double needed = 3.0 * checkpoint + 20.0 * rows * columns;
   mxs_cli_print(session, "disk        at most ");
@@ -226,36 +221,28 @@ static void print_disk(const mxs_cli_session *session, const check_fields *field
     mxs_cli_warning(session, "the run directory's file system has too little space");
 }
 
-static mxs_status print_time(const mxs_cli_session *session,
-                             const mxs_settings *settings,
-                             const plan *p) {
-  const mxs_probe_shape shape = {.n1 = p->file.n1,
-                                 .n2 = p->file.n2,
-                                 .k = p->k,
-                                 .m = p->m,
-                                 .rows = p->most_rows,
-                                 .ensemble = p->file.ensemble,
-                                 .storage = p->storage == MXS_STORAGE_F32 ? MXS_STORAGE_F32
-                                                                          : MXS_STORAGE_F64,
-                                 .reduction = (mxs_reduction)settings->reduction};
-  mxs_probe_result result;
-  MXS_TRY(mxs_probe_iteration(session->comm, &shape, &result));
+static mxs_status print_time(const mxs_cli_session *session, const plan *p) {
+  mxs_bench_model model;
+  MXS_TRY(mxs_bench_predict(session->comm, &p->shape, NULL, SAMPLE_BYTES, enough_s, &model));
+  const double compute = model.kernel_s + model.factors_s + model.commit_s;
   mxs_cli_print(session,
-                "time        about %.3g seconds per iteration: %.3g compute, %.3g allreduce\n",
-                result.seconds, result.compute_s, result.reduce_s);
-  mxs_cli_print(session, "            measured on a sample of %lld measurements, ",
-                (long long)result.sample);
-  if (result.bytes_per_s > 0.0)
-    mxs_cli_print(session, "A read at %.3g GB/s\n", result.bytes_per_s * 1e-9);
+                "time        about %.3g seconds per iteration: %.3g compute, %.3g allreduce, %.3g "
+                "metrics\n",
+                model.seconds, compute, model.reduce_s, model.metrics_s);
+  mxs_cli_print(session, "            measured on a sample of %lld measurements per rank, ",
+                (long long)model.sample);
+  if (model.kernel.bytes > 0)
+    mxs_cli_print(session, "A read at %.3g GB/s per rank, %.2f of the limit\n",
+                  model.kernel.bytes_per_s * 1e-9, model.kernel.fraction_of_read);
   else
-    mxs_cli_print(session, "%.3g G entries of A generated per second\n",
-                  result.entries_per_s * 1e-9);
+    mxs_cli_print(session, "%.3g G entries of A generated per second and rank\n",
+                  model.kernel.entries_per_s * 1e-9);
   return MXS_OK;
 }
 
 static mxs_status test_io(const mxs_cli_session *session, const char *dir, const plan *p) {
-  mxs_probe_io result = {0};
-  MXS_TRY(mxs_probe_checkpoint(session->comm, dir, p->file.n1, p->file.n2, p->k, &result));
+  mxs_bench_io result = {0};
+  MXS_TRY(mxs_bench_measure_io(session->comm, dir, p->file.n1, p->file.n2, p->shape.k, &result));
   mxs_cli_print(session, "io          %s: ", dir);
   print_size(session, result.bytes);
   mxs_cli_print(session,
@@ -277,14 +264,14 @@ static mxs_status check_problem(const mxs_cli_session *session,
   print_shapes(session, settings, p);
   print_memory(session, p);
   print_disk(session, fields, p);
-  return print_time(session, settings, p);
+  return print_time(session, p);
 }
 
 static mxs_status check(mxs_cli_session *session,
                         const mxs_table *table,
                         const mxs_cli_args *args,
                         check_fields *fields) {
-  plan p = {.file = {.n1 = 1, .n2 = 1}, .k = 1};
+  plan p = {.file = {.n1 = 1, .n2 = 1}, .shape = {.k = 1}};
   MXS_TRY(mxs_cli_settings(session, table, args, fields));
   if (fields->settings.problem != NULL || fields->io == NULL)
     MXS_TRY(check_problem(session, fields, &p));

@@ -19,6 +19,17 @@ void dgemm_(const char *transa,
             const double *beta,
             double *c,
             const int *ldc);
+void dgemv_(const char *trans,
+            const int *m,
+            const int *n,
+            const double *alpha,
+            const double *a,
+            const int *lda,
+            const double *x,
+            const int *incx,
+            const double *beta,
+            double *y,
+            const int *incy);
 void dgelqf_(const int *m,
              const int *n,
              double *a,
@@ -86,6 +97,15 @@ void mxs_la_gemm(int transpose_A,
   const int ldc = (int)max64(C.ld, 1);
   dgemm_(transpose_B ? "T" : "N", transpose_A ? "T" : "N", &m, &n, &k, &alpha, B.a, &ldb, A.a, &lda,
          &beta, C.a, &ldc);
+}
+
+void mxs_la_gemv(int transpose, double alpha, mxs_cmat A, const double *x, double beta, double *y) {
+  const int m = (int)A.cols;
+  const int n = (int)A.rows;
+  const int lda = (int)max64(A.ld, 1);
+  const int one = 1;
+  if (m > 0 && n > 0)
+    dgemv_(transpose ? "N" : "T", &m, &n, &alpha, A.a, &lda, x, &one, &beta, y, &one);
 }
 
 static void copy_contiguous(mxs_cmat A, double *out) {

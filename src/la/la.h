@@ -13,6 +13,9 @@ enum { MXS_LA_MAX = INT32_MAX };
 void mxs_la_gemm(
     int transpose_A, int transpose_B, double alpha, mxs_cmat A, mxs_cmat B, double beta, mxs_mat C);
 
+/** y <- alpha op(A) x + beta y, op = transpose where asked; no aliasing. */
+void mxs_la_gemv(int transpose, double alpha, mxs_cmat A, const double *x, double beta, double *y);
+
 /** Thin QR: A = Q R with p = min(rows, cols); Q: rows x p, R: p x cols upper trapezoidal, both
  *  contiguous. Q may be NULL.
  *  @retval MXS_ERR_NUMERIC LAPACK refused */

@@ -141,6 +141,11 @@ static const uint64_t *stored_row(const mxs_signs *s, int64_t i) {
   return slot < 0 ? NULL : s->rows + (slot + i % s->stored->rows) * s->words;
 }
 
+const void *mxsi_signs_stored(const mxs_signs *s, int64_t *bytes) {
+  *bytes = s->stored != NULL ? mxs_blocks_own_rows(s->stored) * s->words * 8 : 0;
+  return s->stored != NULL ? s->rows : NULL;
+}
+
 uint64_t mxsi_signs_digest(const mxs_signs *signs, int64_t first, int64_t count) {
   const uint64_t *row = stored_row(signs, first);
   return row == NULL ? 0 : mxs_hash64(row, (size_t)(count * signs->words) * sizeof *row, 0);

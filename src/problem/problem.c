@@ -328,22 +328,38 @@ double mxs_storage_bytes(mxs_storage storage) {
   return 8.0;
 }
 
+const void *mxsi_problem_stored(const mxs_problem *p, int64_t *bytes) {
+  *bytes = 0;
+  if (p->train.op == &mxsi_op_signs)
+    return mxsi_signs_stored(p->train.self, bytes);
+  if (p->train.op != &mxsi_op_dense)
+    return NULL;
+  const mxs_dense *dense = p->train.self;
+  const double entries = (double)mxs_blocks_own_rows(&p->train.blocks) * (double)dense->entries;
+  *bytes = (int64_t)(entries * mxs_storage_bytes(dense->storage));
+  return dense->rows;
+}
+
 mxs_problem_info mxs_problem_get_info(const mxs_problem *p) {
   const int64_t rows =
       mxs_blocks_own_rows(&p->train.blocks) + mxs_blocks_own_rows(&p->validation.blocks);
   int64_t bytes = rows * (int64_t)sizeof(double) + mxsi_op_info(p->train.op, p->train.self).bytes;
   if (p->validation.op != NULL)
     bytes += mxsi_op_info(p->validation.op, p->validation.self).bytes;
-  return (mxs_problem_info){.n1 = p->n1,
-                            .n2 = p->n2,
-                            .m = p->m_train,
-                            .m_validation = p->m_validation,
-                            .blocks = p->train.blocks.count,
-                            .rows_per_block = p->train.blocks.rows,
-                            .truth_rank = p->truth.rank,
-                            .bytes_local = bytes,
-                            .ensemble = p->ensemble,
-                            .storage = p->storage,
-                            .operator_name = p->train.op->name,
-                            .digest = p->digest};
+  mxs_problem_info info = {.n1 = p->n1,
+                           .n2 = p->n2,
+                           .m = p->m_train,
+                           .m_validation = p->m_validation,
+                           .blocks = p->train.blocks.count,
+                           .rows_per_block = p->train.blocks.rows,
+                           .truth_rank = p->truth.rank,
+                           .bytes_local = bytes,
+                           .rows_local = rows,
+                           .ensemble = p->ensemble,
+                           .storage = p->storage,
+                           .operator_name = p->train.op->name,
+                           .digest = p->digest};
+  const mxs_op_info op = mxsi_op_info(p->train.op, p->train.self);
+  memcpy(info.path, op.path, sizeof info.path);
+  return info;
 }

@@ -71,6 +71,10 @@ MXS_CHECKED mxs_status mxsi_problem_set_truth(mxs_problem *problem, mxs_cmat U, 
 /** Give the truth as a matrix (copied); its numerical rank is found. Local. */
 MXS_CHECKED mxs_status mxsi_problem_set_truth_matrix(mxs_problem *problem, mxs_cmat X);
 
+/** The rows of A that this rank holds for training, and their bytes; NULL and 0 where A is not
+ *  stored. Local. */
+const void *mxsi_problem_stored(const mxs_problem *problem, int64_t *bytes);
+
 /** Can A of this ensemble be held so? AS_FILE always; others of a stored A, and bits of the
  *  rademacher ensemble. `where` names the problem in the text. Local.
  *  @retval MXS_ERR_SETTINGS it cannot; the text says what to do */

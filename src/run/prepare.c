@@ -199,6 +199,7 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
   MXS_TRY(load_problem(run));
   MXS_TRY(create_solver(run));
   mxsi_replicas_attach(run);
+  run->info = mxs_problem_get_info(run->problem); /* the kernel is known once it was planned */
   if (run->resumed != NULL)
     MXS_TRY(restore(run));
   if (run->resumed != NULL)

@@ -108,6 +108,7 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
                  (long long)run->info.blocks, (long long)run->info.rows_per_block);
   say(run, "reduction", line);
   report_threads(run);
+  say(run, "kernel", run->info.path[0] != '\0' ? run->info.path : run->info.operator_name);
   bytes_text(memory_bytes, memory);
   (void)snprintf(line, sizeof line, "%s per rank", memory);
   say(run, "memory", line);
@@ -128,21 +129,67 @@ static void report_share(mxsi_run *run, const char *what, mxs_spread seconds, do
                 seconds.mean, seconds.max, wall > 0 ? 100 * seconds.mean / wall : 0);
 }
 
-static void report_timings(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings) {
-  char bytes[32];
-  mxsi_log_line(&run->log, MXSI_BOTH, "%s", "");
+static void report_table(mxsi_run *run, const mxsi_timings *timings) {
   mxsi_log_line(&run->log, MXSI_BOTH, "  %-11s%10s  %10s  %10s  %7s", "seconds", "min", "mean",
                 "max", "share");
   report_share(run, "load", timings->load, timings->wall);
   report_share(run, "compute", timings->compute, timings->wall);
+  report_share(run, "  generate", timings->generate, timings->wall);
   report_share(run, "reduce", timings->reduce, timings->wall);
   report_share(run, "metrics", timings->metrics, timings->wall);
   report_share(run, "checkpoint", timings->checkpoint, timings->wall);
+}
+
+static void report_time(mxsi_run *run, const mxsi_timings *timings) {
+  const double percent = timings->wall > 0 ? 100 / timings->wall : 0;
+  char line[256], elapsed[32], generate[48] = "";
+  mxsi_duration_text(timings->wall, elapsed);
+  if (timings->generate.mean > 0)
+    (void)snprintf(generate, sizeof generate, " (%.0f %% entries of A)",
+                   percent * timings->generate.mean);
+  (void)snprintf(line, sizeof line,
+                 "%s: compute %.0f %%%s, reduce %.0f %%, metrics %.0f %%, checkpoint %.0f %%, load "
+                 "%.0f %%",
+                 elapsed, percent * timings->compute.mean, generate, percent * timings->reduce.mean,
+                 percent * timings->metrics.mean, percent * timings->checkpoint.mean,
+                 percent * timings->load.mean);
+  say(run, "time", line);
+}
+
+static void report_rate(mxsi_run *run, const mxsi_timings *timings) {
+  char line[256], bytes[48] = "", limit[64] = "";
+  if (timings->bytes_s.mean > 0)
+    (void)snprintf(bytes, sizeof bytes, ", %.3g GB/s", timings->bytes_s.mean * 1e-9);
+  if (timings->limit > 0)
+    (void)snprintf(limit, sizeof limit, ", %.2f of the limit %.3g GB/s",
+                   mxsi_fraction_of_limit(timings), timings->limit * 1e-9);
+  (void)snprintf(line, sizeof line, "%lld passes over A: %.3g G entries/s%s per rank%s",
+                 (long long)timings->visits, timings->entries_s.mean * 1e-9, bytes, limit);
+  say(run, "rate", line);
+}
+
+static void report_reduction(mxsi_run *run, const mxsi_timings *timings) {
+  char line[160], bytes[32], slowest[64] = "";
   bytes_text((double)timings->reduce_bytes, bytes);
-  mxsi_log_line(&run->log, MXSI_BOTH, "  %.6g passes over A, %s reduced per iteration",
-                result->passes_over_A, bytes);
-  if (run->replicas == 1 && strncmp(run->settings.init, "file:", 5) != 0)
-    mxsi_log_line(&run->log, MXSI_BOTH, "  start scale alpha %.6g", result->alpha);
+  if (run->comm->size > 1 && timings->compute.mean > 0)
+    (void)snprintf(slowest, sizeof slowest, "; the slowest rank computes %.2f times the mean",
+                   timings->compute.max / timings->compute.mean);
+  (void)snprintf(line, sizeof line, "%s per iteration%s", bytes, slowest);
+  say(run, "reduced", line);
+}
+
+static void report_profile(mxsi_run *run, const mxs_result *result, const mxsi_timings *timings) {
+  char line[96];
+  mxsi_log_line(&run->log, MXSI_BOTH, "%s", "");
+  if (run->settings.verbose)
+    report_table(run, timings);
+  report_time(run, timings);
+  report_rate(run, timings);
+  report_reduction(run, timings);
+  if (run->replicas == 1 && strncmp(run->settings.init, "file:", 5) != 0) {
+    (void)snprintf(line, sizeof line, "alpha %.6g", result->alpha);
+    say(run, "start", line);
+  }
 }
 
 void mxsi_report_end(mxsi_run *run,
@@ -151,7 +198,7 @@ void mxsi_report_end(mxsi_run *run,
                      const mxsi_timings *timings) {
   char elapsed[32], answer[96] = "", who[48] = "";
   const char *what = "stopped", *advice = "; the same command goes on";
-  report_timings(run, result, timings);
+  report_profile(run, result, timings);
   if (result->reason > 0)
     advice = "";
   if (result->reason == MXS_REASON_TARGET)

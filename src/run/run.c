@@ -38,7 +38,7 @@ static mxs_status begin(mxsi_run *run) {
     status =
         mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
   MXS_TRY(mxs_comm_agree(run->comm, status));
-  mxsi_machine_find(run->comm, &run->machine);
+  mxs_machine_find(run->comm, &run->machine);
   if (run->settings.threads > 1)
     (void)snprintf(threads, sizeof threads, ", %lld threads each,",
                    (long long)run->settings.threads);
@@ -89,21 +89,6 @@ static void undo_files(mxsi_run *run) {
 
 /* ---- the end ------------------------------------------------------------------------------- */
 
-static mxsi_timings gather_timings(const mxsi_run *run) {
-  const mxs_profile profile =
-      run->solver != NULL ? mxs_solver_profile(run->solver) : (mxs_profile){0};
-  mxsi_timings timings = {.load = mxs_comm_spread(run->comm, run->load_s),
-                          .compute = mxs_comm_spread(run->comm, profile.compute_s),
-                          .reduce = mxs_comm_spread(run->comm, profile.reduce_s),
-                          .metrics = mxs_comm_spread(run->comm, profile.metrics_s),
-                          .checkpoint = mxs_comm_spread(run->comm, profile.checkpoint_s),
-                          .wall = mxsi_clock() - run->began_at,
-                          .reduce_bytes = profile.reduce_bytes};
-  if (run->progress.first >= 0)
-    timings.passes = run->progress.iteration - run->progress.first + 1;
-  return timings;
-}
-
 /* Rank 0: `results` tells whether there is more to say than `result`. */
 static mxs_status write_summaries(mxsi_run *run,
                                   const char *reason,
@@ -142,7 +127,7 @@ static void end_badly(mxsi_run *run) {
                              .test_error = NAN,
                              .passes_over_A = NAN,
                              .seconds = NAN};
-  const mxsi_timings timings = gather_timings(run);
+  const mxsi_timings timings = mxsi_profile_gather(run);
   if (run->root && write_end(run, "error", &result, NULL, &timings) != MXS_OK)
     mxsi_log_warn(&run->log, "%s", mxs_last_error());
 }
@@ -168,7 +153,7 @@ static mxs_status finish(mxsi_run *run, int *exit_code) {
     (void)mxs_fail(run->trouble, "%s", run->trouble_text);
   MXS_TRY(mxs_comm_agree(run->comm, run->trouble));
   mxs_status status = MXS_OK;
-  const mxsi_timings timings = gather_timings(run);
+  const mxsi_timings timings = mxsi_profile_gather(run);
   run->ended = 1;
   if (run->root)
     status = write_end(run, mxs_reason_text(result->reason), result, run->results, &timings);
@@ -207,6 +192,7 @@ static double memory_bytes(const mxsi_run *run) {
 
 static mxs_status solve(mxsi_run *run, int *exit_code) {
   const mxs_hooks hooks = mxsi_run_hooks(run);
+  MXS_TRY(mxsi_profile_limit(run));
   mxsi_report_begin(run, mxs_comm_spread(run->comm, memory_bytes(run)).max);
   mxsi_progress_begin(&run->progress, &run->log, &run->settings, run->histories[0].names,
                       run->histories[0].columns);

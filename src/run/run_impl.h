@@ -4,6 +4,7 @@
 #ifndef MXS_RUN_RUN_IMPL_H
 #define MXS_RUN_RUN_IMPL_H
 
+#include "bench/machine.h"
 #include "ckpt/ckpt.h"
 #include "comm/comm.h"
 #include "conf/settings.h"
@@ -142,41 +143,38 @@ void mxsi_progress_end(mxsi_progress *progress);
 /** "12.3 s", "4 min 05 s", "3 h 20 min" */
 void mxsi_duration_text(double seconds, char text[32]);
 
-/* ---- machine.c ----------------------------------------------------------------------------- */
-
-/** Where and with what a run computes. */
-typedef struct mxsi_machine {
-  int ranks;
-  int64_t hosts;
-  char cpu[128], mpi[128], hdf5[32], blas[128], blas_kernel[64];
-} mxsi_machine;
-
-/** Collective. */
-void mxsi_machine_find(const mxs_comm *comm, mxsi_machine *machine);
-
 /* ---- summary.c ----------------------------------------------------------------------------- */
 
+/** Where the time of this process went, over the ranks. */
 typedef struct mxsi_timings {
-  mxs_spread load, compute, reduce, metrics,
-      checkpoint;       /**< seconds of this process, over the ranks */
-  double wall;          /**< seconds of this process on rank 0 */
-  int64_t passes;       /**< of this process, one per iteration */
+  mxs_spread load, compute, reduce, metrics, checkpoint; /**< seconds */
+  mxs_spread generate;  /**< of compute: making entries of A; 0 where A is stored */
+  double wall;          /**< seconds on rank 0 */
+  int64_t passes;       /**< one per iteration */
+  int64_t visits;       /**< passes over A: that of the start too */
   int64_t reduce_bytes; /**< of one iteration */
+  mxs_spread entries_s; /**< entries of A that a rank visited per second of compute */
+  mxs_spread bytes_s;   /**< the same in bytes; 0 where A is not stored */
+  double limit;         /**< bytes per second of a plain read of A, per rank; NaN: not measured */
+  const char *path;     /**< the operator's kernel */
 } mxsi_timings;
+
+/** Rate of reading A over its limit, NaN where there is none. */
+double mxsi_fraction_of_limit(const mxsi_timings *timings);
 
 /** Replace DIR/summary.json. */
 MXS_CHECKED mxs_status mxsi_summary_write(const mxsi_rundir *dir,
                                           const char *reason,
                                           const mxs_result *result,
                                           const mxsi_timings *timings,
-                                          const mxsi_machine *machine);
+                                          const mxs_machine *machine);
 
 /** The same for many replicas: `result` is the outcome of all, and the member `replicas` tells of
  *  each of the `count` ones what `settings` set and `results` came to. */
 MXS_CHECKED mxs_status mxsi_summary_write_all(const mxsi_rundir *dir,
                                               const mxs_result *result,
                                               const mxsi_timings *timings,
-                                              const mxsi_machine *machine,
+                                              const mxs_machine *machine,
                                               const mxs_settings *settings,
                                               const mxs_result *results,
                                               int64_t count);
@@ -220,7 +218,7 @@ typedef struct mxsi_run {
   char tag[256]; /**< of temporary files: this job and start, the same on all ranks */
   mxsi_rundir dir;
   mxsi_log log;
-  mxsi_machine machine;
+  mxs_machine machine;
   char *config; /**< echo of `settings` */
   mxs_ckpt *resumed;
   int from_previous; /**< it was checkpoint.prev.h5: the newest one is damaged */
@@ -245,6 +243,7 @@ typedef struct mxsi_run {
   char trouble_text[1024];
   int64_t saved_iteration;
   double saved_at, stop_looked_at, began_at, load_s;
+  double limit; /**< mxsi_profile_limit() */
   int stop_file, signal_told;
 } mxsi_run;
 
@@ -312,6 +311,13 @@ void mxsi_report_end(mxsi_run *run,
                      const mxs_result *result,
                      int64_t best,
                      const mxsi_timings *timings);
+
+/** Bytes per second at which a rank reads its rows of A when all do; NaN where A is not stored or
+ *  some rank has too little of it to tell. Takes a tenth of a second. Collective. */
+MXS_CHECKED mxs_status mxsi_profile_limit(mxsi_run *run);
+
+/** Collective. */
+mxsi_timings mxsi_profile_gather(const mxsi_run *run);
 
 /** Callbacks of the solver. */
 mxs_hooks mxsi_run_hooks(mxsi_run *run);

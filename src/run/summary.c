@@ -1,5 +1,4 @@
 #include "base/text.h"
-#include "conf/build.h"
 #include "run/run_impl.h"
 
 #include <math.h>
@@ -19,37 +18,30 @@ static json_t *spread(mxs_spread value) {
 }
 
 static json_t *timings_object(const mxs_result *result, const mxsi_timings *timings) {
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seconds", number(result->seconds),
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seconds", number(result->seconds),
                    "wall", number(timings->wall), "load", spread(timings->load), "compute",
-                   spread(timings->compute), "reduce", spread(timings->reduce), "metrics",
-                   spread(timings->metrics), "checkpoint", spread(timings->checkpoint));
+                   spread(timings->compute), "generate", spread(timings->generate), "reduce",
+                   spread(timings->reduce), "metrics", spread(timings->metrics), "checkpoint",
+                   spread(timings->checkpoint));
 }
 
 static json_t *rates_object(const mxsi_timings *timings) {
   const double busy = timings->compute.max + timings->reduce.max + timings->metrics.max;
   const double each = timings->passes > 0 ? busy / (double)timings->passes : (double)NAN;
-  return json_pack("{s:o, s:o, s:I}", "seconds_per_iteration", number(each),
-                   "iterations_per_second", number(1 / each), "reduce_bytes_per_iteration",
-                   (json_int_t)timings->reduce_bytes);
-}
-
-static json_t *machine_object(const mxsi_machine *machine) {
-  return json_pack("{s:i, s:I, s:s, s:s, s:s}", "ranks", machine->ranks, "hosts",
-                   (json_int_t)machine->hosts, "cpu", machine->cpu, "blas", machine->blas,
-                   "blas_kernel", machine->blas_kernel);
-}
-
-static json_t *build_object(const mxsi_machine *machine) {
-  const mxs_build build = mxs_build_get();
-  return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "version", build.version, "commit",
-                   build.commit, "compiler", build.compiler, "flags", build.flags, "mpi",
-                   machine->mpi, "hdf5", machine->hdf5);
+  const int stored = timings->bytes_s.max > 0.0;
+  return json_pack(
+      "{s:o, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "seconds_per_iteration", number(each),
+      "iterations_per_second", number(1 / each), "reduce_bytes_per_iteration",
+      (json_int_t)timings->reduce_bytes, "passes_over_A", (json_int_t)timings->visits, "kernel",
+      timings->path, "entries_per_second", spread(timings->entries_s), "bytes_per_second",
+      stored ? spread(timings->bytes_s) : json_null(), "limit_bytes_per_second",
+      number(timings->limit), "fraction_of_limit", number(mxsi_fraction_of_limit(timings)));
 }
 
 static json_t *summary_object(const char *reason,
                               const mxs_result *result,
                               const mxsi_timings *timings,
-                              const mxsi_machine *machine) {
+                              const mxs_machine *machine) {
   return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:n, s:o, s:o, s:o, s:o}", "reason",
                    reason, "iterations", (json_int_t)result->iterations, "loss",
                    number(result->loss), "relative_residual", number(result->relative_residual),
@@ -57,7 +49,7 @@ static json_t *summary_object(const char *reason,
                    number(result->test_error), "rank_estimate", (json_int_t)result->rank_estimate,
                    "passes_over_A", number(result->passes_over_A), "certificate", "timings",
                    timings_object(result, timings), "rates", rates_object(timings), "build",
-                   build_object(machine), "machine", machine_object(machine));
+                   mxs_machine_build_json(machine), "machine", mxs_machine_json(machine));
 }
 
 static json_t *replica_object(int64_t index, const mxs_replica *given, const mxs_result *result) {
@@ -91,14 +83,14 @@ mxs_status mxsi_summary_write(const mxsi_rundir *dir,
                               const char *reason,
                               const mxs_result *result,
                               const mxsi_timings *timings,
-                              const mxsi_machine *machine) {
+                              const mxs_machine *machine) {
   return write_object(dir, summary_object(reason, result, timings, machine));
 }
 
 mxs_status mxsi_summary_write_all(const mxsi_rundir *dir,
                                   const mxs_result *result,
                                   const mxsi_timings *timings,
-                                  const mxsi_machine *machine,
+                                  const mxs_machine *machine,
                                   const mxs_settings *settings,
                                   const mxs_result *results,
                                   int64_t count) {

@@ -6,7 +6,7 @@ import harness
 import reference as ref
 from harness import Case, options
 
-COMMANDS = ("gen", "solve", "check", "info", "export")
+COMMANDS = ("gen", "solve", "check", "bench", "info", "export")
 
 # A value for every option that --help may show; an option without one fails the test.
 VALUES = {
@@ -17,6 +17,7 @@ VALUES = {
                   progress="off", quiet="true", verbose="false", reduction="fast", svd="scalapack", replicas=2, threads=2),
 }
 VALUES["check"] = VALUES["solve"]
+VALUES["bench"] = dict(n1=9, n2=7, measurements=100, ensemble="dense", storage="f32", k=3, reduction="fast", threads=2, quick="true")
 
 
 def shown(text):
@@ -62,6 +63,7 @@ class Help(Case):
                 except ValueError:
                     self.assertEqual(config[name].strip('"'), wanted, name)
         self.run_ok("check", *options(problem=plain, **VALUES["check"]), np=2)
+        self.run_ok("bench", *options(io=self.dir, **VALUES["bench"]), np=2)
 
     @staticmethod
     def config(run):
@@ -113,6 +115,8 @@ class Check(Case):
         before = harness.tree(self.dir)
         for np_ in (0, 3):
             out = self.run_ok("check", *options(problem=problem, k=3), np=np_).out
+            total, *parts = map(float, re.search(r"about (\S+) seconds per iteration: (\S+) compute, (\S+) allreduce, (\S+) metrics", out).groups())
+            self.assertAlmostEqual(sum(parts) / total, 1, 1)
             for word in ("9", "7", "100", "memory", "disk", "per iteration"):
                 self.assertIn(word, out)
         self.assertEqual(harness.tree(self.dir), before)

@@ -72,9 +72,15 @@ static void summary_file(void **state) {
                              .rank_estimate = 3,
                              .passes_over_A = 122,
                              .seconds = 1.5};
-  const mxsi_timings timings = {.wall = 2, .passes = 121, .compute = {1, 1, 1}};
-  const mxsi_machine machine = {
-      .ranks = 4, .hosts = 2, .cpu = "a \"cpu\"", .mpi = "m", .hdf5 = "h"};
+  const mxsi_timings timings = {.wall = 2,
+                                .passes = 121,
+                                .visits = 122,
+                                .compute = {1, 1, 1},
+                                .entries_s = {1e9, 2e9, 3e9},
+                                .bytes_s = {8e9, 16e9, 24e9},
+                                .limit = 32e9,
+                                .path = "fused"};
+  const mxs_machine machine = {.ranks = 4, .hosts = 2, .cpu = "a \"cpu\"", .mpi = "m", .hdf5 = "h"};
   assert_int_equal(mxsi_summary_write(&dir, "tolerance", &result, &timings, &machine), MXS_OK);
   char reason[16];
   int64_t iterations = 0;
@@ -95,6 +101,12 @@ static void summary_file(void **state) {
   assert_true(json_is_null(json_object_get(object, "validation_loss")));
   assert_true(json_is_null(json_object_get(object, "test_error")));
   assert_true(json_is_null(json_object_get(object, "certificate")));
+  const json_t *rates = json_object_get(object, "rates");
+  const json_t *bytes = json_object_get(rates, "bytes_per_second");
+  assert_true(json_real_value(json_object_get(bytes, "max")) == 24e9);
+  assert_true(json_real_value(json_object_get(rates, "fraction_of_limit")) == 0.5);
+  assert_int_equal(json_integer_value(json_object_get(rates, "passes_over_A")), 122);
+  assert_string_equal(json_string_value(json_object_get(rates, "kernel")), "fused");
   json_decref(object);
   mxs_release(&text);
   mxsi_rundir_remove(&dir, "summary.json");

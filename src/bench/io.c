@@ -1,6 +1,6 @@
+#include "base/text.h"
+#include "bench/bench.h"
 #include "ckpt/ckpt.h"
-#include "cli/probe.h"
-#include "cli/single.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,7 +29,7 @@ static void remove_directory(const char *path) {
   static const char *const names[] = {"checkpoint.h5", "checkpoint.prev.h5"};
   for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
     char *file = NULL;
-    if (mxs_cli_join_path(path, names[i], &file) == MXS_OK)
+    if (mxs_text_format(&file, "%s/%s", path, names[i]) == MXS_OK)
       (void)unlink(file); /* it need not exist */
     mxs_release(&file);
   }
@@ -51,7 +51,7 @@ static mxs_status compare(const mxs_ckpt *ckpt, const mxs_array *arrays, int64_t
 static mxs_status write_and_read(const mxs_comm *comm,
                                  const char *path,
                                  mxs_array *arrays,
-                                 mxs_probe_io *out) {
+                                 mxs_bench_io *out) {
   static const char *const column = "iteration";
   double row = 0.0;
   const mxs_history history = {
@@ -76,8 +76,8 @@ static mxs_status write_and_read(const mxs_comm *comm,
   return status;
 }
 
-mxs_status mxs_probe_checkpoint(
-    const mxs_comm *comm, const char *dir, int64_t n1, int64_t n2, int64_t k, mxs_probe_io *out) {
+mxs_status mxs_bench_measure_io(
+    const mxs_comm *comm, const char *dir, int64_t n1, int64_t n2, int64_t k, mxs_bench_io *out) {
   char path[DIRECTORY_SIZE] = "";
   double *factors = NULL;
   const int64_t rows_U = n1 * k < LEAST_NUMBERS ? LEAST_NUMBERS / k + 1 : n1;
