@@ -52,6 +52,7 @@ typedef struct mxs_problem_options {
   int64_t measurements; /**< use the first so many only; 0: all */
   double hold_out; /**< fraction in [0, 1) kept out of the gradient, chosen by counter; 0: none */
   uint64_t seed;   /**< of the hold-out choice */
+  int64_t block_rows;  /**< measurements in a canonical block; 0: chosen from m and k */
   mxs_storage storage; /**< of a stored A; BITS also for the rademacher ensemble, made once and
                           kept; other generated ensembles take AS_FILE only */
 } mxs_problem_options;

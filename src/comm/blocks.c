@@ -1,5 +1,12 @@
 #include "comm/blocks.h"
 
+enum {
+  MANY = 1024,    /* blocks that are enough to share */
+  FEW = 64,       /* blocks that are too few */
+  STRIP = 64,     /* measurements that the kernels of signs take at a time */
+  LEAST_ROWS = 32 /* of a block */
+};
+
 static int64_t reverse_bits(int64_t value, int bits) {
   int64_t reversed = 0;
   for (int b = 0; b < bits; b++)
@@ -17,10 +24,13 @@ static int64_t max64(int64_t a, int64_t b) {
 
 int64_t mxs_blocks_rows(int64_t m, int64_t k) {
   const int64_t columns = min64(k, INT64_C(1) << 40);
-  const int64_t wanted = min64(10 * columns, m / 64);
-  const int64_t least = m / MXS_MAX_BLOCKS + (m % MXS_MAX_BLOCKS != 0);
-  const int64_t rows = max64(max64(wanted, least), max64(2 * columns, 32));
-  return (rows + 7) / 8 * 8;
+  const int64_t wanted = max64(10 * columns, min64(100 * columns, m / MANY));
+  const int64_t least =
+      max64(m / MXS_MAX_BLOCKS + (m % MXS_MAX_BLOCKS != 0), max64(2 * columns, LEAST_ROWS));
+  const int64_t strips = min64((wanted + STRIP - 1) / STRIP, m / FEW / STRIP);
+  const int64_t rows = max64(strips > 0 ? strips * STRIP : m / FEW, least);
+  const int64_t unit = rows >= MANY ? STRIP : 8;
+  return (rows + unit - 1) / unit * unit;
 }
 
 mxs_status mxs_blocks_create(int64_t m, int64_t rows, int rank, int size, mxs_blocks *out) {

@@ -22,9 +22,10 @@ typedef struct mxs_blocks {
                       entries */
 } mxs_blocks;
 
-/** Measurements per block for m measurements: 10 k, so that the projection of a block's gradient on
- *  the factors is a small part of the work on its entries; down to 2 k, and 32, where that gives 64
- *  blocks to share; at most MXS_MAX_BLOCKS blocks; a multiple of 8. Local. */
+/** Measurements per block for m measurements: 10 k to 100 k, so that the projection of a block's
+ *  gradient on the factors is a small part of the work on its entries, the more the nearer that
+ *  comes to 1024 blocks; fewer, down to 2 k and 32, where that gives 64 blocks to share; at most
+ *  MXS_MAX_BLOCKS blocks; a multiple of 64 where it is more, else of 8. Local. */
 int64_t mxs_blocks_rows(int64_t m, int64_t k);
 
 /** Cut m measurements and list this rank's blocks. Local. */

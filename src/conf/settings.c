@@ -92,6 +92,12 @@ static const mxs_option options[] = {
      .help =
          "threads of every rank, with the same bits as one; best is a rank for each NUMA domain "
          "and a thread for each of its cores"},
+    {FIELD(block_rows), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
+     .high = INFINITY, .section = "Arithmetic",
+     .help =
+         "measurements in a block, the unit that ranks and threads share: more save projections "
+         "on the factors, fewer serve more ranks; other blocks give other last bits; auto: 10 k "
+         "to 100 k, the more the nearer that comes to 1024 blocks; ensemble fast: as in the file"},
     {FIELD(reduction), .type = MXS_OPTION_CHOICE, .preset = "reproducible", .choices = reductions,
      .section = "Arithmetic",
      .help = "reproducible: the same bits at any number of ranks; fast: plain sums of doubles"},

@@ -16,8 +16,9 @@ typedef enum mxs_progress { MXS_PROGRESS_AUTO, MXS_PROGRESS_ON, MXS_PROGRESS_OFF
 typedef struct mxs_settings {
   char *problem; /**< absolute path once loaded; NULL: not given */
   int64_t measurements;
-  int model;  /**< 0: asymmetric */
-  int method; /**< 0: gd */
+  int64_t block_rows; /**< 0: automatic */
+  int model;          /**< 0: asymmetric */
+  int method;         /**< 0: gd */
   mxs_integers k;
   char *init; /**< "random" or "file:/absolute/path" */
   mxs_reals alpha;

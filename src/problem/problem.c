@@ -29,6 +29,13 @@ static mxs_status check_sizes(const mxs_shape *shape, const mxs_problem_options 
     return mxs_fail(MXS_ERR_SETTINGS,
                     "measurements = %lld, but the problem has %lld: give 1 .. %lld, or 0 for all",
                     (long long)options->measurements, (long long)m, (long long)m);
+  if (options->block_rows < 0 || (shape->block_rows > 0 && options->block_rows > 0 &&
+                                  options->block_rows != shape->block_rows))
+    return mxs_fail(
+        MXS_ERR_SETTINGS,
+        "block_rows = %lld: must be positive, and of the ensemble fast that of the file, "
+        "%lld: leave it out",
+        (long long)options->block_rows, (long long)shape->block_rows);
   if (!(options->hold_out >= 0.0 && options->hold_out < 1.0))
     return mxs_fail(MXS_ERR_SETTINGS, "hold_out = %g is not in [0, 1)", options->hold_out);
   return MXS_OK;
@@ -37,6 +44,13 @@ static mxs_status check_sizes(const mxs_shape *shape, const mxs_problem_options 
 /* Blocks of one set of measurements, and its y. Local. */
 static mxs_status begin_data(const mxs_problem *p, int64_t m, int64_t block_rows, mxs_data *data) {
   const int64_t rows = block_rows > 0 ? block_rows : mxs_blocks_rows(m, p->k);
+  if ((m - 1) / rows >= MXS_MAX_BLOCKS)
+    return mxs_fail(
+        MXS_ERR_SETTINGS,
+        "block_rows = %lld cuts %lld measurements into more than %d blocks: give %lld or "
+        "more",
+        (long long)rows, (long long)m, (int)MXS_MAX_BLOCKS,
+        (long long)((m - 1) / MXS_MAX_BLOCKS + 1));
   MXS_TRY(mxs_blocks_create(m, rows, p->comm->rank, p->comm->size, &data->blocks));
   return mxs_alloc(mxs_blocks_own_rows(&data->blocks), sizeof *data->y, &data->y);
 }
@@ -63,9 +77,10 @@ mxs_status mxsi_problem_begin(MPI_Comm comm,
   p->block_rows = shape->block_rows;
   p->scale2 = 1.0;
   const int64_t used = options->measurements > 0 ? options->measurements : shape->m;
-  status = begin_data(p, used, shape->block_rows, &p->train);
+  const int64_t rows = shape->block_rows > 0 ? shape->block_rows : options->block_rows;
+  status = begin_data(p, used, rows, &p->train);
   if (status == MXS_OK)
-    status = begin_data(p, shape->m_validation, shape->block_rows, &p->validation);
+    status = begin_data(p, shape->m_validation, rows, &p->validation);
   if (status == MXS_OK && options->hold_out > 0.0)
     status =
         mxs_alloc(mxs_blocks_own_rows(&p->train.blocks), sizeof *p->train.weight, &p->train.weight);

@@ -40,6 +40,7 @@ static mxs_status load_problem(mxsi_run *run) {
   const mxs_settings *settings = &run->settings;
   const mxs_problem_options options = {.k = mxs_settings_k(settings, 0, 0),
                                        .measurements = settings->measurements,
+                                       .block_rows = settings->block_rows,
                                        .hold_out = settings->hold_out,
                                        .seed = (uint64_t)settings->seed.values[0],
                                        .storage = (mxs_storage)settings->storage};

@@ -107,6 +107,11 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
                  run->settings.reduction == MXS_REDUCTION_FAST ? "fast" : "reproducible",
                  (long long)run->info.blocks, (long long)run->info.rows_per_block);
   say(run, "reduction", line);
+  if (run->comm->size > run->info.blocks)
+    mxsi_log_warn(&run->log,
+                  "%d ranks share %lld blocks, so some have nothing to do: give fewer ranks, or "
+                  "smaller blocks (block_rows; gen --blocks for the ensemble fast)",
+                  run->comm->size, (long long)run->info.blocks);
   report_threads(run);
   say(run, "kernel", run->info.path[0] != '\0' ? run->info.path : run->info.operator_name);
   bytes_text(memory_bytes, memory);

@@ -103,8 +103,8 @@ static mxs_reason end_reason(const mxs_solver *s, int64_t r, int64_t stop) {
   return stop > 0 ? MXS_REASON_STOPPED : MXS_REASON_RUNNING;
 }
 
-/* What the pass says of a trajectory. */
-static void judge(mxs_solver *s, int64_t r, int64_t stop) {
+/* What the pass, which took `passes` over A, says of a trajectory. */
+static void judge(mxs_solver *s, int64_t r, int64_t stop, int64_t passes) {
   mxsi_trajectory *t = &s->trajectory[r];
   const mxs_evaluation *at = &s->at[r];
   mxs_result *result = &s->result[r];
@@ -113,7 +113,7 @@ static void judge(mxs_solver *s, int64_t r, int64_t stop) {
   result->validation_loss = at->validation_loss;
   result->relative_residual = relative_residual(s->problem, at->loss);
   result->reason = diverged(s->problem, t, at) ? MXS_REASON_DIVERGED : end_reason(s, r, stop);
-  result->passes_over_A = (double)mxsi_solver_passes(s);
+  result->passes_over_A = (double)(t->count.passes + passes);
   t->next_phase = t->phase;
 }
 
@@ -248,10 +248,12 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
   const int request = hooks->poll != NULL ? hooks->poll(hooks->ctx, iteration) : 0;
   mxs_requests requests = {(request & MXS_REQUEST_STOP) != 0,
                            (request & MXS_REQUEST_CHECKPOINT) != 0};
+  const int64_t before = mxsi_solver_passes(s);
   MXS_TRY(mxs_objective_pass(s->objective, s->points, &requests, s->at));
+  const int64_t made = mxsi_solver_passes(s) - before;
   for (int64_t r = 0; r < s->replicas; r++)
     if (!s->points[r].idle)
-      judge(s, r, requests.stop);
+      judge(s, r, requests.stop, made);
   const int ends = count_running(s) == 0;
   const mxs_reason reason = ends ? mxs_reason_of_all(s->result, s->replicas) : MXS_REASON_RUNNING;
   tell_progress(s, hooks, iteration);

@@ -11,14 +11,17 @@ static void rows_follow_the_rule(void **state) {
     for (size_t j = 0; j < sizeof ks / sizeof ks[0]; j++) {
       const int64_t rows = mxs_blocks_rows(ms[i], ks[j]);
       assert_true(rows >= 2 * ks[j] && rows >= 32 && rows % 8 == 0);
-      assert_true(rows >= 10 * ks[j] || ms[i] <= 64 * (rows + 8));
+      assert_true(rows >= 10 * ks[j] || ms[i] <= 64 * (rows + 64));
       assert_true((ms[i] + rows - 1) / rows <= MXS_MAX_BLOCKS);
     }
   }
   assert_int_equal(mxs_blocks_rows(300, 1), 32);
   assert_int_equal(mxs_blocks_rows(300, 20), 40);
-  assert_int_equal(mxs_blocks_rows(262144, 20), 200);
-  assert_int_equal(mxs_blocks_rows(6400, 20), 104);
+  assert_int_equal(mxs_blocks_rows(10000, 10), 128);
+  assert_int_equal(mxs_blocks_rows(200000, 5), 256);
+  assert_int_equal(mxs_blocks_rows(10000000, 5), 1280);
+  assert_int_equal(mxs_blocks_rows(262144, 20), 256);
+  assert_int_equal(mxs_blocks_rows(6400, 20), 64);
 }
 
 /* Every measurement belongs to one rank; ranks own as many blocks as others, give or take one. */
