@@ -9,9 +9,21 @@
 
 enum { ERROR_TEXT_SIZE = 2048, ALIGNMENT = 64 };
 
-/* Memory of several huge pages is aligned to them, and asks for them: fewer misses of the address
- * translation, and prefetching that does not end every 4 KB. */
+/* Memory of several huge pages comes fresh from the system, is aligned to them, and asks for them:
+ * fewer misses of the address translation, prefetching that does not end every 4 KB, and pages that
+ * are there, and near, from the first touch on. The address sanitizer wants to see all of it. */
 enum { HUGE_PAGE = 1 << 21, HUGE_LEAST = 1 << 22 };
+#if defined(MADV_HUGEPAGE) && !defined(__SANITIZE_ADDRESS__)
+#define FRESH_PAGES 1
+#else
+#define FRESH_PAGES 0
+#endif
+
+/* In the ALIGNMENT bytes before a block. */
+typedef struct origin {
+  void *base;
+  size_t mapped; /* bytes, 0: from malloc */
+} origin;
 
 static _Thread_local char error_text[ERROR_TEXT_SIZE];
 static atomic_int_fast64_t outstanding;
@@ -53,17 +65,38 @@ mxs_status mxs_fail(mxs_status status, const char *format, ...) {
   return status;
 }
 
-/* NULL: no memory. */
-static void *aligned_block(size_t bytes) {
-  void *block = NULL;
-  const size_t alignment = bytes >= HUGE_LEAST ? HUGE_PAGE : ALIGNMENT;
-  if (posix_memalign(&block, alignment, bytes) != 0)
-    return NULL;
-#ifdef MADV_HUGEPAGE
-  if (bytes >= HUGE_LEAST)
+/* Zeroed; NULL: no memory. */
+static char *aligned_block(size_t bytes) {
+  origin from = {NULL, 0};
+  char *block = NULL;
+#if FRESH_PAGES
+  if (bytes >= HUGE_LEAST) {
+    from.mapped = bytes + HUGE_PAGE + ALIGNMENT;
+    from.base = mmap(NULL, from.mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (from.base == MAP_FAILED)
+      return NULL;
+    const size_t past = (size_t)((uintptr_t)from.base + ALIGNMENT) % HUGE_PAGE;
+    block = (char *)from.base + ALIGNMENT + (past != 0 ? HUGE_PAGE - past : 0);
     (void)madvise(block, bytes, MADV_HUGEPAGE); /* a wish: small pages serve as well */
+  }
 #endif
+  if (block == NULL) {
+    if (posix_memalign(&from.base, ALIGNMENT, bytes + ALIGNMENT) != 0)
+      return NULL;
+    block = (char *)from.base + ALIGNMENT;
+    memset(block, 0, bytes);
+  }
+  memcpy(block - ALIGNMENT, &from, sizeof from);
   return block;
+}
+
+static void free_block(char *block) {
+  origin from;
+  memcpy(&from, block - ALIGNMENT, sizeof from);
+  if (from.mapped > 0)
+    (void)munmap(from.base, from.mapped);
+  else
+    free(from.base);
 }
 
 mxs_status mxs_alloc(int64_t count, size_t size, void *out) {
@@ -71,7 +104,7 @@ mxs_status mxs_alloc(int64_t count, size_t size, void *out) {
   memcpy(out, &block, sizeof block);
   size_t bytes = 0;
   if (count < 0 || __builtin_mul_overflow((size_t)count, size, &bytes) ||
-      bytes > (size_t)PTRDIFF_MAX - HUGE_PAGE)
+      bytes > (size_t)PTRDIFF_MAX - 2 * HUGE_PAGE)
     return mxs_fail(MXS_ERR_MEMORY, "cannot allocate %lld elements of %zu bytes: size overflows",
                     (long long)count, size);
   bytes = bytes == 0 ? ALIGNMENT : bytes;
@@ -80,7 +113,6 @@ mxs_status mxs_alloc(int64_t count, size_t size, void *out) {
     return mxs_fail(MXS_ERR_MEMORY,
                     "cannot allocate %.3g GB: use more ranks or nodes, or a smaller k",
                     (double)bytes * 1e-9);
-  memset(block, 0, bytes);
   memcpy(out, &block, sizeof block);
   atomic_fetch_add(&outstanding, 1);
   atomic_fetch_add(&calls, 1);
@@ -92,7 +124,7 @@ void mxs_release(void *out) {
   memcpy(&block, out, sizeof block);
   if (block == NULL)
     return;
-  free(block);
+  free_block(block);
   block = NULL;
   memcpy(out, &block, sizeof block);
   atomic_fetch_sub(&outstanding, 1);

@@ -11,7 +11,6 @@
 #include <time.h>
 
 #if defined(__linux__)
-#include <sys/mman.h>
 #endif
 
 enum {
@@ -66,22 +65,6 @@ static double seconds(void) {
 
 /* ---------------------------------------------------------------- stored rows */
 
-/* A large table is read from end to end: large pages save most of the walks for addresses. Zeroed
- * pages are given back, to come again large. */
-static void use_large_pages(void *block, size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-  const uintptr_t size = (uintptr_t)1 << 21;
-  const uintptr_t first = ((uintptr_t)block + size - 1) / size * size;
-  const uintptr_t end = ((uintptr_t)block + bytes) / size * size;
-  char *inner = (char *)block + (first - (uintptr_t)block);
-  if (end > first && madvise(inner, end - first, MADV_HUGEPAGE) == 0)
-    (void)madvise(inner, end - first, MADV_DONTNEED);
-#else
-  (void)block;
-  (void)bytes;
-#endif
-}
-
 /* Bits of own block j, none past the last column. */
 static void fill_rows(const mxs_signs *s, const mxs_blocks *stored, int64_t j) {
   const int64_t block = stored->own[j];
@@ -104,7 +87,6 @@ static mxs_status create_rows(mxs_signs *s, const mxs_blocks *stored, int genera
     return mxs_fail(MXS_ERR_MEMORY, "a shard of %lld measurements of %lld bits does not fit memory",
                     (long long)rows, (long long)s->entries);
   MXS_TRY(mxs_alloc(words, sizeof *s->rows, &s->rows));
-  use_large_pages(s->rows, (size_t)words * sizeof *s->rows);
   MXS_TRY(mxs_alloc(stored->count, sizeof *s->slot, &s->slot));
   for (int64_t block = 0; block < stored->count; block++)
     s->slot[block] = -1;

@@ -53,7 +53,7 @@ class EveryIteration(Case):
 
 class Signals(Case):
     """A longer run, stopped at random times."""
-    LENGTH = dict(k=5, max_iterations=4000, tolerance=0, metrics_every=100)
+    LENGTH = dict(k=5, max_iterations=12000, tolerance=0, metrics_every=300)
     INTERRUPTIONS = 6
 
     def setUp(self):
