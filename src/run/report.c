@@ -109,9 +109,9 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
   say(run, "reduction", line);
   if (run->comm->size > run->info.blocks)
     mxsi_log_warn(&run->log,
-                  "%d ranks share %lld blocks, so some have nothing to do: give fewer ranks, or "
+                  "%d ranks share %lld block%s, so some have nothing to do: give fewer ranks, or "
                   "smaller blocks (block_rows; gen --blocks for the ensemble fast)",
-                  run->comm->size, (long long)run->info.blocks);
+                  run->comm->size, (long long)run->info.blocks, run->info.blocks == 1 ? "" : "s");
   report_threads(run);
   say(run, "kernel", run->info.path[0] != '\0' ? run->info.path : run->info.operator_name);
   bytes_text(memory_bytes, memory);
@@ -168,8 +168,10 @@ static void report_rate(mxsi_run *run, const mxsi_timings *timings) {
   if (timings->limit > 0)
     (void)snprintf(limit, sizeof limit, ", %.2f of the limit %.3g GB/s",
                    mxsi_fraction_of_limit(timings), timings->limit * 1e-9);
-  (void)snprintf(line, sizeof line, "%lld passes over A: %.3g G entries/s%s per rank%s",
-                 (long long)timings->visits, timings->entries_s.mean * 1e-9, bytes, limit);
+  const double rate = timings->entries_s.mean * 1e-9;
+  (void)snprintf(line, sizeof line, "%lld passes over A: %.3g %s entries/s%s per rank%s",
+                 (long long)timings->visits, rate < 1e3 ? rate : 1e-3 * rate,
+                 rate < 1e3 ? "G" : "T", bytes, limit);
   say(run, "rate", line);
 }
 
