@@ -104,7 +104,7 @@ mxs_status mxs_alloc(int64_t count, size_t size, void *out) {
   memcpy(out, &block, sizeof block);
   size_t bytes = 0;
   if (count < 0 || __builtin_mul_overflow((size_t)count, size, &bytes) ||
-      bytes > (size_t)PTRDIFF_MAX - 2 * HUGE_PAGE)
+      bytes > (size_t)PTRDIFF_MAX - 2 * (size_t)HUGE_PAGE)
     return mxs_fail(MXS_ERR_MEMORY, "cannot allocate %lld elements of %zu bytes: size overflows",
                     (long long)count, size);
   bytes = bytes == 0 ? ALIGNMENT : bytes;

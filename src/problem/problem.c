@@ -44,13 +44,12 @@ static mxs_status check_sizes(const mxs_shape *shape, const mxs_problem_options 
 /* Blocks of one set of measurements, and its y. Local. */
 static mxs_status begin_data(const mxs_problem *p, int64_t m, int64_t block_rows, mxs_data *data) {
   const int64_t rows = block_rows > 0 ? block_rows : mxs_blocks_rows(m, p->k);
-  if ((m - 1) / rows >= MXS_MAX_BLOCKS)
+  const long long least = (m - 1) / MXS_MAX_BLOCKS + 1;
+  if (rows < least)
     return mxs_fail(
         MXS_ERR_SETTINGS,
-        "block_rows = %lld cuts %lld measurements into more than %d blocks: give %lld or "
-        "more",
-        (long long)rows, (long long)m, (int)MXS_MAX_BLOCKS,
-        (long long)((m - 1) / MXS_MAX_BLOCKS + 1));
+        "block_rows = %lld cuts %lld measurements into more than %d blocks: give %lld or more",
+        (long long)rows, (long long)m, (int)MXS_MAX_BLOCKS, least);
   MXS_TRY(mxs_blocks_create(m, rows, p->comm->rank, p->comm->size, &data->blocks));
   return mxs_alloc(mxs_blocks_own_rows(&data->blocks), sizeof *data->y, &data->y);
 }
