@@ -118,6 +118,7 @@ SETTINGS = {
     "alpha negative": (dict(alpha="-1"), 78, "alpha"),
     "alpha not a number": (dict(alpha="nan"), 78, "alpha"),
     "alpha infinite": (dict(alpha="inf"), 78, "alpha"),
+    "block_rows of zero": (dict(block_rows=0), 78, "block_rows"),
     "step negative": (dict(step="-0.1"), 78, "step"),
     "hold_out of all": (dict(hold_out="1"), 78, "hold_out"),
     "hold_out negative": (dict(hold_out="-0.1"), 78, "hold_out"),

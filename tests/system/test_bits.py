@@ -30,6 +30,35 @@ class SameBits(Case):
     def test_rademacher(self):
         self.compare(self.gen(ensemble="rademacher", n1=20, n2=17, rank=2, measurements=901, hold_out=0.1, seed=3), 6)
 
+    def test_gaussian8(self):
+        self.compare(self.gen(ensemble="gaussian8", n1=20, n2=17, rank=2, measurements=901, hold_out=0.1, seed=3), 6)
+
+    def test_bits(self):
+        """Stored bits, and signs made anew: one run."""
+        problem = self.gen(ensemble="rademacher", n1=20, n2=17, rank=2, measurements=901, hold_out=0.1, seed=3)
+        stored = self.compare(problem, 6, storage="bits")
+        made = self.solve(problem, "made", np=2, k=6, **self.SETTINGS)
+        self.assert_same_bits(stored, made, "bits")
+
+    def test_bf16(self):
+        self.compare(self.gen(ensemble="dense", storage="bf16", n1=20, n2=17, rank=2, measurements=401, seed=3), 6)
+
+    def test_block_rows(self):
+        problem = self.gen(ensemble="rademacher", n1=20, n2=17, rank=2, measurements=901, seed=3)
+        for rows, blocks in ((40, 23), (901, 1)):
+            with self.subTest(block_rows=rows):
+                runs = [self.solve(problem, f"{rows}np{np}", np=np, k=6, block_rows=rows, **self.SETTINGS) for np in (1, 2, 3)]
+                self.assertIn(f" {blocks} blocks of {rows} measurements", (runs[0] / "log.txt").read_text())
+                for run in runs[1:]:
+                    self.assert_same_bits(runs[0], run)
+
+    def test_block_rows_of_the_file(self):
+        """The blocks of the ensemble fast are part of what it is."""
+        problem = self.gen(ensemble="fast", n1=20, n2=17, rank=2, measurements=300, blocks=3)
+        self.solve(problem, "same", k=6, block_rows=100, max_iterations=2)
+        self.solve(problem, "other", k=6, block_rows=50, max_iterations=2, code=78)
+        self.assertIn("block_rows = 50", self.outcome.err)
+
     def test_gaussian(self):
         self.compare(self.gen(ensemble="gaussian", n1=20, n2=17, rank=2, measurements=701, noise=0.1, seed=3), 6)
 
