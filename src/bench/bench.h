@@ -58,12 +58,13 @@ MXS_CHECKED mxs_status mxs_bench_read_scratch(
     const mxs_comm *comm, int64_t bytes, int threads, double seconds, double *bytes_per_s);
 
 /** A kernel to be measured: every rank has `rows` rows of n1 n2 entries of its own, and visits
- *  them in passes of `block` rows, both directions for one matrix, on `threads` threads where the
- *  operator takes more than one. */
+ *  them in passes of `block` rows, both directions for `replicas` matrices, on `threads` threads
+ *  where the operator takes more than one. */
 typedef struct mxs_bench_case {
   mxs_ensemble ensemble;
   mxs_storage storage; /**< of a dense or rademacher ensemble */
   int64_t n1, n2, rows, block;
+  int64_t replicas; /**< 0: one */
   int threads;
   int blas; /**< of dense f64: compare with two dgemv on the same array */
 } mxs_bench_case;
@@ -125,7 +126,8 @@ typedef struct mxs_bench_shape {
   mxs_ensemble ensemble;
   mxs_storage storage; /**< of a dense or rademacher ensemble */
   mxs_reduction reduction;
-  int threads; /**< of a rank */
+  int64_t replicas; /**< trajectories that share the passes; 0: one */
+  int threads;      /**< of a rank */
   int64_t metrics_every;
   int64_t singular_values; /**< of a row of metrics; 0: min(k, 10) */
   mxs_cadence checkpoint_every;

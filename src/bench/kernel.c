@@ -11,10 +11,13 @@ typedef struct bench {
   int64_t entries;
   mxs_problem *problem; /* of this rank alone */
   const mxs_data *data;
+  int64_t replicas;
   int threads;
   double *x, *w;
-  double *g;    /* of every thread */
-  int64_t next; /* block that no thread has taken yet */
+  double *g;        /* of every replica and thread */
+  const double **X; /* x for all replicas */
+  double **G;       /* those of a thread after another */
+  int64_t next;     /* block that no thread has taken yet */
 } bench;
 
 /* Numbers that are neither all equal nor so small that arithmetic slows down. */
@@ -78,13 +81,19 @@ static mxs_status create(bench *b) {
   MXS_TRY(create_problem(b));
   b->threads = b->data->op->plan != NULL ? what->threads : 1;
   MXS_TRY(mxs_alloc(b->entries, sizeof *b->x, &b->x));
-  MXS_TRY(mxs_alloc(b->threads * b->entries, sizeof *b->g, &b->g));
-  MXS_TRY(mxs_alloc(what->rows, sizeof *b->w, &b->w));
+  MXS_TRY(mxs_alloc(b->replicas * b->threads * b->entries, sizeof *b->g, &b->g));
+  MXS_TRY(mxs_alloc(b->replicas * what->rows, sizeof *b->w, &b->w));
+  MXS_TRY(mxs_alloc(b->replicas, sizeof *b->X, &b->X));
+  MXS_TRY(mxs_alloc(b->replicas * b->threads, sizeof *b->G, &b->G));
+  for (int64_t r = 0; r < b->replicas; r++)
+    b->X[r] = b->x;
+  for (int64_t i = 0; i < b->replicas * b->threads; i++)
+    b->G[i] = b->g + i * b->entries;
   for (int64_t j = 0; j < b->entries; j++)
     b->x[j] = filling(j);
   for (int64_t i = 0; i < what->rows; i++)
     b->data->y[i] = filling(i);
-  return mxsi_op_plan(b->data->op, b->data->self, 1, b->threads);
+  return mxsi_op_plan(b->data->op, b->data->self, b->replicas, b->threads);
 }
 
 static void clear(bench *b) {
@@ -92,24 +101,26 @@ static void clear(bench *b) {
   mxs_release(&b->x);
   mxs_release(&b->g);
   mxs_release(&b->w);
+  mxs_release(&b->X);
+  mxs_release(&b->G);
 }
 
 static mxs_status run_blocks(bench *b, int thread) {
-  const double *x = b->x;
-  double *g = b->g + thread * b->entries;
+  double **G = b->G + thread * b->replicas;
   for (;;) {
     const int64_t block = __atomic_fetch_add(&b->next, 1, __ATOMIC_RELAXED);
     if (block >= b->data->blocks.count)
       return MXS_OK;
     const int64_t first = mxs_blocks_first(&b->data->blocks, block);
-    memset(g, 0, (size_t)b->entries * sizeof *g);
+    memset(G[0], 0, (size_t)(b->replicas * b->entries) * sizeof *G[0]);
     const mxs_pass pass = {.first = first,
                            .count = mxs_blocks_size(&b->data->blocks, block),
-                           .replicas = 1,
-                           .x = &x,
+                           .replicas = b->replicas,
+                           .x = b->X,
                            .y = b->data->y + first,
                            .w = b->w + first,
-                           .g = &g,
+                           .stride = b->what->rows,
+                           .g = G,
                            .thread = thread};
     MXS_TRY(b->data->op->pass(b->data->self, &pass));
   }
@@ -117,9 +128,8 @@ static mxs_status run_blocks(bench *b, int thread) {
 
 static mxs_status run_passes(void *ctx) {
   bench *b = ctx;
-  const double *x = b->x;
   int failed = MXS_OK;
-  MXS_TRY(mxsi_op_point(b->data->op, b->data->self, 1, &x));
+  MXS_TRY(mxsi_op_point(b->data->op, b->data->self, b->replicas, b->X));
   b->next = 0;
   if (b->threads == 1) /* without a pool of threads */
     return run_blocks(b, 0);
@@ -172,7 +182,9 @@ mxs_status mxs_bench_measure_kernel(const mxs_comm *comm,
                                     const mxs_bench_case *what,
                                     double seconds,
                                     mxs_bench_kernel *out) {
-  bench b = {.what = what, .entries = what->n1 * what->n2};
+  bench b = {.what = what,
+             .entries = what->n1 * what->n2,
+             .replicas = what->replicas > 0 ? what->replicas : 1};
   *out = (mxs_bench_kernel){0};
   mxs_status status = create(&b);
   status = mxs_comm_agree(comm, status);

@@ -164,6 +164,10 @@ static int leaves_hold_G(const mxs_bench_shape *s) {
   return (s->n1 + s->n2) * s->k >= s->n1 * s->n2;
 }
 
+static int64_t replicas(const mxs_bench_shape *s) {
+  return s->replicas > 0 ? s->replicas : 1;
+}
+
 static mxs_status measure_factors(const mxs_comm *comm,
                                   const mxs_bench_shape *shape,
                                   double seconds,
@@ -177,9 +181,11 @@ static mxs_status measure_factors(const mxs_comm *comm,
     status = mxs_bench_repeat(comm, works, WORKS, seconds, times);
   if (status == MXS_OK) {
     const double formed = leaves_hold_G(shape) ? 1.0 : (double)out->busiest.blocks;
-    out->factors_s = (times[PRODUCT].median_s + formed * times[GRADIENTS].median_s) /
+    out->factors_s = (double)replicas(shape) *
+                     (times[PRODUCT].median_s + formed * times[GRADIENTS].median_s) /
                      (double)out->kernel.threads;
-    out->metrics_s = times[METRICS].median_s / (double)shape->metrics_every;
+    out->metrics_s =
+        (double)replicas(shape) * times[METRICS].median_s / (double)shape->metrics_every;
   }
   clear_factors(&f);
   return status;
@@ -224,6 +230,7 @@ static mxs_status measure_kernel(const mxs_comm *comm,
                          .storage = shape->storage,
                          .n1 = shape->n1,
                          .n2 = shape->n2,
+                         .replicas = shape->replicas,
                          .threads = shape->threads,
                          .block = out->busiest.block_rows};
   const double width = mxs_storage_bytes(shape->storage);
@@ -258,8 +265,9 @@ mxs_status mxs_bench_predict(const mxs_comm *comm,
                              int64_t sample_bytes,
                              double seconds,
                              mxs_bench_model *out) {
-  const int64_t lengths[2][4] = {{shape->n1 * shape->k, shape->n2 * shape->k, 1, 1},
-                                 {shape->n1 * shape->n2, 0, 1, 1}};
+  const int64_t r = replicas(shape);
+  const int64_t lengths[2][4] = {{r * shape->n1 * shape->k, r * shape->n2 * shape->k, r, r},
+                                 {r * shape->n1 * shape->n2, 0, r, r}};
   *out = (mxs_bench_model){.sample = 0};
   MXS_TRY(mxs_bench_busiest(comm, shape, &out->busiest));
   MXS_TRY(measure_kernel(comm, shape, sample_bytes, seconds, out));

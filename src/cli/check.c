@@ -56,7 +56,6 @@ typedef struct plan {
   mxs_problem_header file;
   mxs_bench_shape shape;
   mxs_bench_shard busiest;
-  int64_t replicas;
   double memory_bytes; /* of the busiest rank */
 } plan;
 
@@ -76,8 +75,8 @@ static mxs_status check_file(const mxs_settings *settings, const mxs_problem_hea
 static double memory_of(const plan *p) {
   const mxs_bench_shape *shape = &p->shape;
   const double rows = (double)p->busiest.rows;
-  double bytes = rows * 16.0 +
-                 mxs_solver_bytes(shape->n1, shape->n2, shape->k, p->replicas, shape->threads, 1);
+  double bytes = rows * 16.0 + mxs_solver_bytes(shape->n1, shape->n2, shape->k, shape->replicas,
+                                                shape->threads, 1);
   if (shape->storage != MXS_STORAGE_AS_FILE)
     bytes += rows * (double)shape->n1 * (double)shape->n2 * mxs_storage_bytes(shape->storage);
   return bytes;
@@ -97,10 +96,10 @@ static mxs_status make_plan(const mxs_comm *comm, const mxs_settings *settings, 
                                .ensemble = file->ensemble,
                                .storage = asked == MXS_STORAGE_AS_FILE ? file->storage : asked,
                                .reduction = (mxs_reduction)settings->reduction,
+                               .replicas = mxs_settings_replicas(settings),
                                .threads = (int)settings->threads,
                                .metrics_every = settings->metrics_every,
                                .singular_values = settings->singular_values};
-  p->replicas = mxs_settings_replicas(settings);
   MXS_TRY(mxs_bench_busiest(comm, &p->shape, &p->busiest));
   p->memory_bytes = memory_of(p);
   return MXS_OK;
