@@ -10,11 +10,11 @@ enum {
   MOST_ARRAY = 1 << 30,
   QUICK_ARRAY = 64 << 20,
   CACHES = 4, /* an array of so many last-level caches does not fit one */
-  GENERATED_ENTRIES = 1 << 24,
+  GENERATED_ENTRIES = 1 << 28,
   STORED_ENTRIES = 1 << 28, /* more take long to fill and tell nothing new */
   QUICK_SHARE = 4,
-  BLOCK = 64,
-  LEAST_ROWS = 32 /* of a canonical block: fewer would not pay for a visit to G */
+  BLOCK = 256,
+  LEAST_ROWS = 64 /* of a canonical block: fewer would not pay for a visit to G */
 };
 
 /** A row of the table of kernels. */
