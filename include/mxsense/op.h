@@ -70,8 +70,10 @@ typedef struct mxs_op_table {
   mxs_status (*pass)(void *self, const mxs_pass *pass);
 
   /** Get ready for passes over up to `replicas` matrices at once, on up to `threads` threads;
-   * called before the first pass, and again when either grows. NULL: `pass` is called with one
-   * matrix at a time, from one thread at a time. */
+   * called before the first pass, and again by whatever else uses the operator. A plan for less
+   * changes nothing: earlier plans still hold, and workspaces stay. The bits of a matrix must not
+   * depend on plans, nor on the other matrices of a pass. NULL: `pass` is called with one matrix at
+   * a time, from one thread at a time. */
   mxs_status (*plan)(void *self, int64_t replicas, int threads);
 
   /** The matrices X_r (row-major) of the coming passes; called by one thread, none is in a pass.

@@ -67,18 +67,12 @@ static mxs_status dense_pass(void *self, const mxs_pass *pass) {
   /* Blocks lie in the order of their passes: the next one is what the next pass wants. */
   mxsi_rows_visit(&dense->visits, pass, row_at(dense, row),
                   mxs_blocks_own_rows(dense->blocks) - row - pass->count);
-  mxsi_rows_end(&dense->visits, pass);
   return MXS_OK;
 }
 
 static mxs_status dense_plan(void *self, int64_t replicas, int threads) {
   mxs_dense *dense = self;
   return mxsi_rows_plan(&dense->visits, replicas, threads);
-}
-
-static mxs_status dense_point(void *self, int64_t replicas, const double *const *x) {
-  mxs_dense *dense = self;
-  return mxsi_rows_point(&dense->visits, replicas, x);
 }
 
 static mxs_status dense_frobenius2(void *self, int64_t first, int64_t count, double *sum) {
@@ -147,7 +141,6 @@ uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count)
 const mxs_op_table mxsi_op_dense = {.name = "dense",
                                     .pass = dense_pass,
                                     .plan = dense_plan,
-                                    .point = dense_point,
                                     .frobenius2 = dense_frobenius2,
                                     .info = dense_info,
                                     .destroy = dense_destroy};

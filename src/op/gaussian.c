@@ -16,7 +16,10 @@ enum {
 
 /* Of one thread: allocated apart, so that no two threads write the same cache line. */
 typedef struct workspace {
-  double *tile; /* block of columns after block of columns, group after group of rows in each */
+  double *tile;     /* block of columns after block of columns, group after group of rows in each */
+  double *z;        /* sums over a block: MXS_GROUP of each planned matrix */
+  const double **x; /* the columns of a block */
+  double **g;
   double generate_s;
 } workspace;
 
@@ -28,6 +31,7 @@ typedef struct gaussian {
   int64_t kept; /* whole rows that a tile holds, a multiple of MXS_GROUP; 0: a block of a group */
   int threads;
   workspace **of;
+  mxs_rows visits; /* to rows of a block */
 } gaussian;
 
 static double seconds(void) {
@@ -95,25 +99,42 @@ static void fill(const gaussian *g, workspace *own, const mxs_pass *group, const
   own->generate_s += seconds() - start;
 }
 
+static void visit(const gaussian *g, const mxs_pass *part, const block *b) {
+  mxs_rows visits = g->visits;
+  visits.entries = b->n;
+  mxsi_rows_visit(&visits, part, b->entries, 0);
+}
+
 /* w_r += <a_i, x_r> over a block of columns. */
-static void forward(const mxs_pass *group, const block *b) {
-  for (int64_t r = 0; r < group->replicas; r++) {
-    double z[MXS_GROUP];
-    const mxs_single part = {.count = group->count, .x = group->x[r] + b->column, .w = z};
-    mxsi_kernel_f64(&part, b->n, b->entries);
+static void forward(const gaussian *g,
+                    const workspace *own,
+                    const mxs_pass *group,
+                    const block *b) {
+  for (int64_t r = 0; r < group->replicas; r++)
+    own->x[r] = group->x[r] + b->column;
+  const mxs_pass part = {.count = group->count,
+                         .replicas = group->replicas,
+                         .x = own->x,
+                         .w = own->z,
+                         .stride = MXS_GROUP,
+                         .thread = group->thread};
+  visit(g, &part, b);
+  for (int64_t r = 0; r < group->replicas; r++)
     for (int64_t i = 0; i < group->count; i++)
-      group->w[r * group->stride + i] += z[i];
-  }
+      group->w[r * group->stride + i] += own->z[r * MXS_GROUP + i];
 }
 
 /* g_r += sum_i weight_i w_ri a_i over a block of columns. */
-static void adjoint(const mxs_pass *group, const block *b) {
-  for (int64_t r = 0; r < group->replicas; r++) {
-    mxs_single part = mxsi_pass_single(group, r);
-    part.x = NULL;
-    part.g += b->column;
-    mxsi_kernel_f64(&part, b->n, b->entries);
-  }
+static void adjoint(const gaussian *g,
+                    const workspace *own,
+                    const mxs_pass *group,
+                    const block *b) {
+  for (int64_t r = 0; r < group->replicas; r++)
+    own->g[r] = group->g[r] + b->column;
+  mxs_pass part = *group;
+  part.x = NULL;
+  part.g = own->g;
+  visit(g, &part, b);
 }
 
 /* The residual of a band of rows: columns outside, so that X is read once for all of them. */
@@ -125,7 +146,7 @@ static void residual(const gaussian *g, workspace *own, const mxs_pass *band, in
       const mxs_pass group = mxsi_pass_part(band, done, MXS_GROUP);
       const block b = block_at(g, own, column, kept, done);
       fill(g, own, &group, &b);
-      forward(&group, &b);
+      forward(g, own, &group, &b);
     }
   for (int64_t r = 0; r < band->replicas && band->y != NULL; r++)
     for (int64_t i = 0; i < band->count; i++)
@@ -141,7 +162,7 @@ static void gradient(const gaussian *g, workspace *own, const mxs_pass *band, in
       const block b = block_at(g, own, column, kept, done);
       if (kept == 0)
         fill(g, own, &group, &b);
-      adjoint(&group, &b);
+      adjoint(g, own, &group, &b);
     }
 }
 
@@ -170,13 +191,29 @@ static int64_t tile_entries(const gaussian *g) {
   return g->kept > 0 ? g->kept * g->entries : MXS_GROUP * (int64_t)COLUMNS;
 }
 
+static void release(workspace *own) {
+  mxs_release(&own->tile);
+  mxs_release(&own->z);
+  mxs_release(&own->x);
+  mxs_release(&own->g);
+}
+
+static mxs_status allocate(const gaussian *g, workspace *own) {
+  release(own); /* what an earlier attempt left */
+  MXS_TRY(mxs_alloc(tile_entries(g), sizeof *own->tile, &own->tile));
+  MXS_TRY(mxs_alloc(MXS_GROUP * g->replicas, sizeof *own->z, &own->z));
+  MXS_TRY(mxs_alloc(g->replicas, sizeof(double *), &own->x));
+  return mxs_alloc(g->replicas, sizeof(double *), &own->g);
+}
+
 static void gaussian_destroy(void *self) {
   gaussian *g = self;
   for (int t = 0; t < g->threads; t++) {
-    mxs_release(&g->of[t]->tile);
+    release(g->of[t]);
     mxs_release(&g->of[t]);
   }
   mxs_release(&g->of);
+  mxsi_rows_clear(&g->visits);
   mxs_release(&g);
 }
 
@@ -195,16 +232,14 @@ static mxs_status gaussian_plan(void *self, int64_t replicas, int threads) {
   gaussian *g = self;
   if (threads > g->threads)
     MXS_TRY(more_threads(g, threads));
-  if (replicas > g->replicas)
+  const int other = replicas > g->replicas;
+  if (other)
     g->replicas = replicas;
-  const int64_t kept = rows_kept(g);
-  const int other = kept != g->kept;
-  g->kept = kept;
+  MXS_TRY(mxsi_rows_plan(&g->visits, replicas, threads));
+  g->kept = rows_kept(g);
   for (int t = 0; t < g->threads; t++) {
-    if (other)
-      mxs_release(&g->of[t]->tile);
-    if (g->of[t]->tile == NULL)
-      MXS_TRY(mxs_alloc(tile_entries(g), sizeof(double), &g->of[t]->tile));
+    if (other || g->of[t]->g == NULL)
+      MXS_TRY(allocate(g, g->of[t]));
   }
   return MXS_OK;
 }
@@ -213,7 +248,10 @@ static void gaussian_info(const void *self, mxs_op_info *info) {
   const gaussian *g = self;
   (void)snprintf(info->path, sizeof info->path, "generated f64, %s",
                  g->kept > 0 ? "rows kept in cache" : "made for each direction");
-  info->bytes = g->threads * tile_entries(g) * (int64_t)sizeof(double);
+  mxs_op_info visits = {.bytes = 0};
+  mxsi_rows_info(&g->visits, &visits);
+  info->bytes = visits.bytes + g->threads * (tile_entries(g) + (MXS_GROUP + 2) * g->replicas) *
+                                   (int64_t)sizeof(double);
   for (int t = 0; t < g->threads; t++)
     info->generate_s += g->of[t]->generate_s;
 }
@@ -231,6 +269,7 @@ mxs_status mxsi_gaussian_create(int64_t entries, uint64_t seed, int64_t cache, v
   g->entries = entries;
   g->seed = seed;
   g->cache = cache;
+  mxsi_rows_init(&g->visits, MXS_STORAGE_F64, COLUMNS);
   const mxs_status status = mxs_alloc(0, sizeof(workspace *), &g->of);
   if (status != MXS_OK)
     mxs_release(&g);

@@ -5,7 +5,7 @@
  *  | symbol | meaning                                                   |
  *  |--------|-----------------------------------------------------------|
  *  | a      | rows of A, n entries each                                 |
- *  | x      | X, n entries; for R matrices n x W, one of them a column |
+ *  | x      | X, n entries; for R matrices one of them each             |
  *  | c      | weighted residual, one number a row (and matrix)          |
  *  | g      | G += sum_i c_i a_i, shaped as x                           |
  *
@@ -19,10 +19,9 @@
 #include <string.h>
 
 enum {
-  MXS_STEP = 16,         /**< lanes of a sum over columns: column j belongs to lane j mod 16 */
-  MXS_GROUP = 4,         /**< rows that share a load of x or g */
-  MXS_TILE_ROWS = 64,    /**< rows that share an interleaved x or g in cache */
-  MXS_TILE_COLUMNS = 128 /**< columns summed before they are added to the total of a row */
+  MXS_STEP = 16,          /**< lanes of a sum over columns: column j belongs to lane j mod 16 */
+  MXS_GROUP = 4,          /**< rows that share a load of x or g */
+  MXS_TILE_COLUMNS = 1024 /**< of a tile, at most */
 };
 
 /** Columns from .. to - 1, both multiples of MXS_STEP, of a few rows. */
@@ -30,23 +29,21 @@ typedef struct mxs_strip {
   mxs_storage storage;
   const char *a; /**< first row, its column 0 */
   int64_t row_bytes;
-  int64_t rows; /**< 1 .. MXS_GROUP; of `widen` any */
+  int64_t rows; /**< 1 .. MXS_GROUP */
   int64_t from, to;
   int64_t hint[MXS_GROUP]; /**< bytes from an entry of row i to what should come into cache
                               meanwhile; 0: nothing */
 } mxs_strip;
 
-/** Rows in double precision, and columns of W numbers. */
+/** A few columns of a group of rows in double precision, for R matrices. */
 typedef struct mxs_tile {
   const double *a;
-  int64_t ld_a;          /**< from row to row */
-  int64_t rows;          /**< 1 .. MXS_TILE_ROWS */
-  int64_t columns;       /**< 1 .. MXS_TILE_COLUMNS */
-  int64_t width;         /**< W, a multiple of MXS_LANES */
-  int64_t ld_x, ld_rows; /**< of x or g, and of totals or c */
-  const char *next;      /**< stored rows of the next tile, row_bytes apart: brought into cache
-                            meanwhile */
-  int64_t row_bytes, entry_bytes;
+  int64_t ld_a;     /**< from row to row */
+  int64_t rows;     /**< 1 .. MXS_GROUP */
+  int64_t columns;  /**< a multiple of MXS_STEP, at most MXS_TILE_COLUMNS */
+  int64_t from;     /**< of them the first */
+  int64_t replicas; /**< R */
+  int64_t ahead;    /**< bytes from an entry to what should come into cache meanwhile; 0: nothing */
 } mxs_tile;
 
 typedef struct mxs_kernels {
@@ -74,11 +71,11 @@ typedef struct mxs_kernels {
   /** tile[MXS_TILE_COLUMNS i + j - from] = a_ij. */
   void (*widen)(const mxs_strip *strip, double *tile);
 
-  /** totals_ir += sum_j a_ij x_jr, the sum from zero, j ascending. */
-  void (*tile_forward)(const mxs_tile *tile, const double *x, double *totals);
+  /** lanes[16 (R i + r) + j mod 16] += a_ij x[r]_j, j ascending. */
+  void (*tile_forward)(const mxs_tile *tile, const double *const *x, double *lanes);
 
-  /** g_jr += c_ir a_ij, i ascending. */
-  void (*tile_adjoint)(const mxs_tile *tile, const double *c, double *g);
+  /** g[r]_j += c[R i + r] a_ij, i ascending. */
+  void (*tile_adjoint)(const mxs_tile *tile, const double *c, double *const *g);
 } mxs_kernels;
 
 /** A table; NULL where this build or processor does not have the instructions. Local. */

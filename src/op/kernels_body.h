@@ -8,7 +8,7 @@
  *  | vec_add, vec_fma           | a + b, a b + c                                              |
  *  | vec_from_f32               | eight floats at an address                                  |
  *  | vec_from_bf16              | sixteen bf16 at an address, into two                        |
- *  | WIDE                       | 1: there are registers for two vectors of each of four rows |
+ *  | WIDE                       | 1: there are registers for sixteen vectors, and a few more  |
  */
 
 #define INLINE static inline __attribute__((always_inline)) TARGET
@@ -220,6 +220,7 @@ INLINE void widen_of(mxs_storage storage, const mxs_strip *s, double *tile) {
   for (int64_t i = 0; i < s->rows; i++) {
     const char *row = s->a + i * s->row_bytes;
     for (int64_t j = s->from; j < s->to; j += MXS_STEP) {
+      hint(storage, s, i, row, j);
       put_pair(tile + MXS_TILE_COLUMNS * i + j - s->from, load(storage, row, j));
     }
   }
@@ -234,123 +235,175 @@ static TARGET void widen(const mxs_strip *s, double *tile) {
     widen_of(MXS_STORAGE_F64, s, tile);
 }
 
-/* The first matrices of a tile bring in the rows of the next one: a line of each row every eight
- * columns (fewer where entries are narrow), spread over the computation. */
-INLINE void hint_tile(const mxs_tile *t, int rows, int64_t row, int64_t j) {
-  for (int64_t i = 0; i < rows; i++)
-    __builtin_prefetch(t->next + (row + i) * t->row_bytes + j * t->entry_bytes, 0, 2);
+/* Rows, and matrices, whose sums or coefficients fit the registers. */
+enum { BLOCK = WIDE ? 4 : 2 };
+
+/* Rows of a tile for which the matrices from r on bring in others: each row once, spread over the
+ * computation. A constant to the loops, which have no register to spare. */
+INLINE int hints_of(const mxs_tile *t, int64_t r) {
+  const int64_t blocks = (t->replicas + BLOCK - 1) / BLOCK;
+  const int hints = blocks >= BLOCK ? 1 : blocks > 1 ? BLOCK / 2 : BLOCK;
+  return t->ahead == 0 || (r + BLOCK - 1) / BLOCK * hints >= BLOCK ? 0 : hints;
 }
 
-/* Rows row .. row + rows - 1 and matrices r .. r + 8 vectors - 1 of a tile; eight columns are a
- * loop of their own, which leaves all registers to it. */
-INLINE void forward_part(const mxs_tile *t,
-                         int rows,
-                         int vectors,
-                         int64_t row,
-                         int64_t r,
-                         const double *x,
-                         double *totals) {
-  vec sum[8][2];
-  const int64_t ld_a = t->ld_a;
-  const int64_t ld_x = t->ld_x;
-  const int64_t columns = t->columns;
-  const double *a = t->a + row * ld_a;
-  const double *at = x + r;
-  for (int64_t i = 0; i < rows; i++)
-    for (int64_t v = 0; v < vectors; v++)
-      sum[i][v] = vec_zero();
-  for (int64_t start = 0; start < columns; start += 8) {
-    const int64_t end = start + 8 < columns ? start + 8 : columns;
-    if (r == 0)
-      hint_tile(t, rows, row, start);
-    for (int64_t j = start; j < end; j++, at += ld_x) {
-      vec xj[2];
-      for (int64_t v = 0; v < vectors; v++)
-        xj[v] = vec_get(at + MXS_LANES * v);
+/* `ahead` may lead behind the rows, where nothing is read. */
+INLINE void bring(int hints, const double *a, int64_t ld, int64_t ahead) {
+  for (int64_t i = 0; i < hints; i++) {
+    const uintptr_t line = (uintptr_t)(a + ld * i) + (uintptr_t)ahead;
+    __builtin_prefetch((const void *)line, 0, 2); /* NOLINT(performance-no-int-to-ptr) */
+  }
+}
+
+/* A block is the first rows of *t and its matrices r .. r + matrices - 1. Lanes 0 .. 7 of all
+ * columns, then 8 .. 15: so the sums fit the registers. */
+INLINE void forward_block(const mxs_tile *t,
+                          int rows,
+                          int matrices,
+                          int hints,
+                          int64_t r,
+                          const double *const *x,
+                          double *lanes) {
+  const int64_t ld = t->ld_a;
+  const int64_t end = t->columns;
+  const int64_t ahead = t->ahead;
+  const double *hinted = t->a + (r + BLOCK - 1) / BLOCK * hints * ld;
+  for (int64_t half = 0; half < MXS_STEP; half += MXS_LANES) {
+    vec sum[BLOCK][BLOCK];
+    const double *at[BLOCK];
+    double *total = lanes + MXS_STEP * r + half;
+    const double *a = t->a + half;
+    for (int64_t m = 0; m < matrices; m++)
+      at[m] = x[r + m] + t->from + half;
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t m = 0; m < matrices; m++)
+        sum[i][m] = vec_get(total + MXS_STEP * (i * t->replicas + m));
+    for (int64_t j = 0; j < end; j += MXS_STEP) {
+      vec xj[BLOCK];
+      for (int64_t m = 0; m < matrices; m++)
+        xj[m] = vec_get(at[m] + j);
+      bring(hints, hinted + j + half, ld, ahead);
       for (int64_t i = 0; i < rows; i++) {
-        const vec aij = vec_all(a[ld_a * i + j]);
-        for (int64_t v = 0; v < vectors; v++)
-          sum[i][v] = vec_fma(aij, xj[v], sum[i][v]);
+        const vec aij = vec_get(a + ld * i + j);
+        for (int64_t m = 0; m < matrices; m++)
+          sum[i][m] = vec_fma(aij, xj[m], sum[i][m]);
       }
     }
-  }
-  for (int64_t i = 0; i < rows; i++) {
-    for (int64_t v = 0; v < vectors; v++) {
-      double *total = totals + (row + i) * t->ld_rows + r + MXS_LANES * v;
-      vec_put(total, vec_add(vec_get(total), sum[i][v]));
-    }
+    for (int64_t i = 0; i < rows; i++)
+      for (int64_t m = 0; m < matrices; m++)
+        vec_put(total + MXS_STEP * (i * t->replicas + m), sum[i][m]);
   }
 }
 
-INLINE void adjoint_part(
-    const mxs_tile *t, int rows, int vectors, int64_t row, int64_t r, const double *c, double *g) {
-  vec ci[8][2];
-  const int64_t ld_a = t->ld_a;
-  const int64_t ld_g = t->ld_x;
-  const int64_t columns = t->columns;
-  const double *a = t->a + row * ld_a;
-  double *at = g + r;
+INLINE void adjoint_block(const mxs_tile *t,
+                          int rows,
+                          int matrices,
+                          int hints,
+                          int64_t r,
+                          const double *c,
+                          double *const *g) {
+  vec ci[BLOCK][BLOCK];
+  double *at[BLOCK];
+  const int64_t ld = t->ld_a;
+  const int64_t end = t->columns;
+  const int64_t ahead = t->ahead;
+  const double *a = t->a;
+  const double *hinted = a + (r + BLOCK - 1) / BLOCK * hints * ld;
+  for (int64_t m = 0; m < matrices; m++)
+    at[m] = g[r + m] + t->from;
   for (int64_t i = 0; i < rows; i++)
-    for (int64_t v = 0; v < vectors; v++)
-      ci[i][v] = vec_get(c + (row + i) * t->ld_rows + r + MXS_LANES * v);
-  for (int64_t start = 0; start < columns; start += 8) {
-    const int64_t end = start + 8 < columns ? start + 8 : columns;
-    if (r == 0)
-      hint_tile(t, rows, row, start);
-    for (int64_t j = start; j < end; j++, at += ld_g) {
-      vec gj[2];
-      for (int64_t v = 0; v < vectors; v++)
-        gj[v] = vec_get(at + MXS_LANES * v);
-      for (int64_t i = 0; i < rows; i++) {
-        const vec aij = vec_all(a[ld_a * i + j]);
-        for (int64_t v = 0; v < vectors; v++)
-          gj[v] = vec_fma(aij, ci[i][v], gj[v]);
-      }
-      for (int64_t v = 0; v < vectors; v++)
-        vec_put(at + MXS_LANES * v, gj[v]);
+    for (int64_t m = 0; m < matrices; m++)
+      ci[i][m] = vec_all(c[i * t->replicas + r + m]);
+  for (int64_t j = 0; j < end; j += MXS_LANES) {
+    vec gj[BLOCK];
+    for (int64_t m = 0; m < matrices; m++)
+      gj[m] = vec_get(at[m] + j);
+    bring(hints, hinted + j, ld, ahead);
+    for (int64_t i = 0; i < rows; i++) {
+      const vec aij = vec_get(a + ld * i + j);
+      for (int64_t m = 0; m < matrices; m++)
+        gj[m] = vec_fma(aij, ci[i][m], gj[m]);
     }
+    for (int64_t m = 0; m < matrices; m++)
+      vec_put(at[m] + j, gj[m]);
   }
 }
 
-/* All rows, for matrices r .. r + 8 vectors - 1: most rows by as many as the registers hold. */
-INLINE void forward_rows_of(
-    const mxs_tile *t, int many, int vectors, int64_t r, const double *x, double *totals) {
+INLINE mxs_tile rows_from(const mxs_tile *t, int64_t row) {
+  mxs_tile rest = *t;
+  rest.a = t->a + row * t->ld_a;
+  rest.rows = t->rows - row;
+  return rest;
+}
+
+/* All rows, for a few matrices; the first rows bring in others. */
+INLINE void forward_matrices(
+    const mxs_tile *t, int matrices, int64_t r, const double *const *x, double *lanes) {
   int64_t row = 0;
-  for (; row + many <= t->rows; row += many)
-    forward_part(t, many, vectors, row, r, x, totals);
-  for (; row + 4 <= t->rows; row += 4)
-    forward_part(t, 4, vectors, row, r, x, totals);
-  for (; row < t->rows; row++)
-    forward_part(t, 1, vectors, row, r, x, totals);
+  if (t->rows >= BLOCK) {
+    const int hints = hints_of(t, r);
+    row = BLOCK;
+    if (hints == 4)
+      forward_block(t, BLOCK, matrices, 4, r, x, lanes);
+    else if (hints == 2)
+      forward_block(t, BLOCK, matrices, 2, r, x, lanes);
+    else if (hints == 1)
+      forward_block(t, BLOCK, matrices, 1, r, x, lanes);
+    else
+      row = 0;
+  }
+  for (; row + BLOCK <= t->rows; row += BLOCK) {
+    const mxs_tile rest = rows_from(t, row);
+    forward_block(&rest, BLOCK, matrices, 0, r, x, lanes + MXS_STEP * t->replicas * row);
+  }
+  for (; row < t->rows; row++) {
+    const mxs_tile rest = rows_from(t, row);
+    forward_block(&rest, 1, matrices, 0, r, x, lanes + MXS_STEP * t->replicas * row);
+  }
 }
 
-INLINE void adjoint_rows_of(
-    const mxs_tile *t, int many, int vectors, int64_t r, const double *c, double *g) {
+INLINE void adjoint_matrices(
+    const mxs_tile *t, int matrices, int64_t r, const double *c, double *const *g) {
   int64_t row = 0;
-  for (; row + many <= t->rows; row += many)
-    adjoint_part(t, many, vectors, row, r, c, g);
-  for (; row + 4 <= t->rows; row += 4)
-    adjoint_part(t, 4, vectors, row, r, c, g);
-  for (; row < t->rows; row++)
-    adjoint_part(t, 1, vectors, row, r, c, g);
+  if (t->rows >= BLOCK) {
+    const int hints = hints_of(t, r);
+    row = BLOCK;
+    if (hints == 4)
+      adjoint_block(t, BLOCK, matrices, 4, r, c, g);
+    else if (hints == 2)
+      adjoint_block(t, BLOCK, matrices, 2, r, c, g);
+    else if (hints == 1)
+      adjoint_block(t, BLOCK, matrices, 1, r, c, g);
+    else
+      row = 0;
+  }
+  for (; row + BLOCK <= t->rows; row += BLOCK) {
+    const mxs_tile rest = rows_from(t, row);
+    adjoint_block(&rest, BLOCK, matrices, 0, r, c + t->replicas * row, g);
+  }
+  for (; row < t->rows; row++) {
+    const mxs_tile rest = rows_from(t, row);
+    adjoint_block(&rest, 1, matrices, 0, r, c + t->replicas * row, g);
+  }
 }
 
-static TARGET void tile_forward(const mxs_tile *t, const double *x, double *totals) {
+static TARGET void tile_forward(const mxs_tile *t, const double *const *x, double *lanes) {
   int64_t r = 0;
-  if (WIDE)
-    for (; r + 2 * (int64_t)MXS_LANES <= t->width; r += 2 * (int64_t)MXS_LANES)
-      forward_rows_of(t, 8, 2, r, x, totals);
-  for (; r < t->width; r += MXS_LANES)
-    forward_rows_of(t, WIDE ? 8 : 4, 1, r, x, totals);
+  for (; r + BLOCK <= t->replicas; r += BLOCK)
+    forward_matrices(t, BLOCK, r, x, lanes);
+  for (; WIDE && r + 2 <= t->replicas; r += 2)
+    forward_matrices(t, 2, r, x, lanes);
+  for (; r < t->replicas; r++)
+    forward_matrices(t, 1, r, x, lanes);
 }
 
-static TARGET void tile_adjoint(const mxs_tile *t, const double *c, double *g) {
+static TARGET void tile_adjoint(const mxs_tile *t, const double *c, double *const *g) {
   int64_t r = 0;
-  if (WIDE)
-    for (; r + 2 * (int64_t)MXS_LANES <= t->width; r += 2 * (int64_t)MXS_LANES)
-      adjoint_rows_of(t, 8, 2, r, c, g);
-  for (; r < t->width; r += MXS_LANES)
-    adjoint_rows_of(t, WIDE ? 8 : 4, 1, r, c, g);
+  for (; r + BLOCK <= t->replicas; r += BLOCK)
+    adjoint_matrices(t, BLOCK, r, c, g);
+  for (; WIDE && r + 2 <= t->replicas; r += 2)
+    adjoint_matrices(t, 2, r, c, g);
+  for (; r < t->replicas; r++)
+    adjoint_matrices(t, 1, r, c, g);
 }
 
 static const mxs_kernels table = {.name = NAME,

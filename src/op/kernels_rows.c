@@ -9,6 +9,9 @@ enum { HINT_BYTES = 2048, FAR_GROUPS = 16, FAR_COLUMNS = 4096 };
 
 enum { NEAR_BYTES = 1 << 20, FAR_BYTES = 1 << 24 };
 
+/* Matrices for which visits one after another cost less than a visit for all. */
+enum { FEW = 3 };
+
 typedef enum rows_path { PATH_NEAR, PATH_BEHIND, PATH_FAR } rows_path;
 
 void mxsi_rows_init(mxs_rows *rows, mxs_storage storage, int64_t entries) {
@@ -63,13 +66,6 @@ static row_group group_at(const visit *v, int64_t first) {
                                .to = v->whole}};
 }
 
-static double sum_lanes(const double *v) {
-  double s[8];
-  for (int l = 0; l < 8; l++)
-    s[l] = v[l] + v[l + 8];
-  return ((s[0] + s[4]) + (s[2] + s[6])) + ((s[1] + s[5]) + (s[3] + s[7]));
-}
-
 /* What is left of the residual once the lanes are summed, and its weights. */
 static void finish_forward(const visit *v, row_group *group) {
   const mxs_single *single = v->single;
@@ -77,7 +73,7 @@ static void finish_forward(const visit *v, row_group *group) {
   for (int64_t i = 0; i < s->rows; i++) {
     const int64_t at = group->first + i;
     if (single->x != NULL) {
-      double z = sum_lanes(group->lanes + MXS_STEP * i);
+      double z = mxsi_sum_lanes(group->lanes + MXS_STEP * i);
       for (int64_t j = v->whole; j < v->rows->entries; j++)
         z = __builtin_fma(mxsi_entry(s->storage, s->a + i * s->row_bytes, j), single->x[j], z);
       single->w[at] = single->y != NULL ? z - single->y[at] : z;
@@ -195,12 +191,9 @@ static void visit_far(const visit *v) {
   }
 }
 
-void mxsi_rows_visit(const mxs_rows *rows, const mxs_pass *pass, const void *a, int64_t following) {
-  if (rows->replicas > 1) {
-    mxsi_rows_visit_many(rows, pass, a);
-    return;
-  }
-  const mxs_single single = mxsi_pass_single(pass, 0);
+static void visit_one(
+    const mxs_rows *rows, const mxs_pass *pass, int64_t r, const char *a, int64_t following) {
+  const mxs_single single = mxsi_pass_single(pass, r);
   const visit v = {.rows = rows,
                    .single = &single,
                    .a = a,
@@ -217,6 +210,28 @@ void mxsi_rows_visit(const mxs_rows *rows, const mxs_pass *pass, const void *a, 
     visit_near(&v);
 }
 
+/* A group stays in cache from one matrix to the next. */
+static void visit_few(const mxs_rows *rows,
+                      const mxs_pass *pass,
+                      const char *a,
+                      int64_t following) {
+  for (int64_t done = 0; done < pass->count; done += MXS_GROUP) {
+    const mxs_pass group = mxsi_pass_part(pass, done, MXS_GROUP);
+    const int64_t behind = following + pass->count - done - group.count;
+    for (int64_t r = 0; r < pass->replicas; r++)
+      visit_one(rows, &group, r, a + done * mxsi_row_bytes(rows), r == 0 ? behind : 0);
+  }
+}
+
+void mxsi_rows_visit(const mxs_rows *rows, const mxs_pass *pass, const void *a, int64_t following) {
+  if (pass->replicas == 1)
+    visit_one(rows, pass, 0, a, following);
+  else if (pass->replicas <= FEW && path_of(rows) != PATH_FAR)
+    visit_few(rows, pass, a, following);
+  else
+    mxsi_rows_visit_many(rows, pass, a);
+}
+
 double mxsi_rows_squares(const mxs_rows *rows, int64_t count, const void *a) {
   double total = 0.0;
   mxs_strip row = {.storage = rows->storage,
@@ -227,7 +242,7 @@ double mxsi_rows_squares(const mxs_rows *rows, int64_t count, const void *a) {
   for (int64_t i = 0; i < count; i++, row.a += row.row_bytes) {
     double lanes[MXS_STEP] = {0};
     rows->kernels->square(&row, lanes);
-    double sum = sum_lanes(lanes);
+    double sum = mxsi_sum_lanes(lanes);
     for (int64_t j = row.to; j < rows->entries; j++) {
       const double entry = mxsi_entry(rows->storage, row.a, j);
       sum = __builtin_fma(entry, entry, sum);
@@ -261,10 +276,8 @@ void mxsi_rows_info(const mxs_rows *rows, mxs_op_info *info) {
   (void)snprintf(info->path, sizeof info->path, "%s, %s, %s",
                  rows->replicas > 1 ? many : paths[path_of(rows)], mxs_storage_name(rows->storage),
                  rows->kernels->name);
-  if (rows->replicas > 1) {
-    const int64_t width = mxsi_rows_width(rows->replicas);
-    const int64_t thread =
-        (rows->entries + MXS_TILE_ROWS) * width + (int64_t)MXS_TILE_ROWS * MXS_TILE_COLUMNS;
-    info->bytes += (rows->entries * width + rows->threads * thread) * (int64_t)sizeof(double);
-  }
+  if (rows->replicas > 1)
+    info->bytes +=
+        rows->threads * (int64_t)sizeof(double) *
+        (MXS_MANY_ROWS * rows->replicas * (MXS_STEP + 1) + (int64_t)MXS_GROUP * MXS_TILE_COLUMNS);
 }

@@ -109,20 +109,12 @@ static void pass(const shard *s,
   assert_int_equal(mxsi_op_dense.pass(s->dense, &p), MXS_OK);
 }
 
-static void point(const shard *s, int64_t from, int64_t replicas) {
-  const double *xs[MOST];
-  for (int64_t r = 0; r < replicas; r++)
-    xs[r] = x[from + r];
-  assert_int_equal(mxsi_op_dense.point(s->dense, replicas, xs), MXS_OK);
-}
-
 static void plan(const shard *s, int64_t replicas, int threads) {
   assert_int_equal(mxsi_op_dense.plan(s->dense, replicas, threads), MXS_OK);
 }
 
 static void one_pass(const shard *s, int64_t count, int64_t replicas, int part, result *out) {
   prepare(s->dense->entries, out);
-  point(s, 0, replicas);
   pass(s, 0, count, 0, replicas, part, 0, out);
 }
 
@@ -140,17 +132,6 @@ static double dot(const double *a, const double *v, int64_t n) {
   return sum;
 }
 
-static double dot_in_parts(const double *a, const double *v, int64_t n) {
-  double total = 0.0;
-  for (int64_t from = 0; from < n; from += MXS_TILE_COLUMNS) {
-    double sum = 0.0;
-    for (int64_t j = from; j < n && j < from + MXS_TILE_COLUMNS; j++)
-      sum = fma(a[j], v[j], sum);
-    total += sum;
-  }
-  return total;
-}
-
 static void expect(const shard *s, int64_t count, int64_t replicas, int part, result *out) {
   const int64_t n = s->dense->entries;
   prepare(n, out);
@@ -158,7 +139,7 @@ static void expect(const shard *s, int64_t count, int64_t replicas, int part, re
     for (int64_t i = 0; i < count; i++) {
       const double *a = s->entries + i * n;
       if (part & 1)
-        out->w[r][i] = (s->dense->visits.replicas > 1 ? dot_in_parts : dot)(a, x[r], n) - y[i];
+        out->w[r][i] = dot(a, x[r], n) - y[i];
       const double c = weight[i] * out->w[r][i];
       for (int64_t j = 0; j < n && part & 2; j++)
         out->g[r][j] = fma(a[j], c, out->g[r][j]);
@@ -222,36 +203,41 @@ static void one_matrix(void **state) {
 
 static void many_matrices(void **state) {
   (void)state;
-  static const int64_t replicas[] = {2, 3, 8, 9, MOST};
+  static const int64_t replicas[] = {2, 3, 4, 5, 7, 8, 9, MOST};
   for (size_t e = 0; e < 3; e++) {
-    for (size_t l = 0; l + 1 < sizeof lengths / sizeof *lengths; l++) {
-      for (size_t r = 0; r < sizeof replicas / sizeof *replicas; r++) {
-        shard s;
-        begin(&s, storages[e], lengths[l]);
-        plan(&s, replicas[r], 1);
-        for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
-          if (lengths[l] * counts[k] * replicas[r] <= MODERATE)
-            check_tables(&s, counts[k], replicas[r]);
-        end(&s);
+    for (size_t l = 0; l < sizeof lengths / sizeof *lengths; l++) {
+      shard s;
+      begin(&s, storages[e], lengths[l]);
+      plan(&s, MOST, 1);
+      for (size_t c = 0; c < 3; c++) {
+        s.dense->visits.near_bytes = caches[c][0];
+        s.dense->visits.far_bytes = caches[c][1];
+        for (size_t r = 0; r < sizeof replicas / sizeof *replicas; r++)
+          for (size_t k = 0; k < sizeof counts / sizeof *counts; k++)
+            if (lengths[l] * counts[k] * replicas[r] <= MODERATE)
+              check_tables(&s, counts[k], replicas[r]);
       }
+      end(&s);
     }
   }
 }
 
-/* One matrix or many: the same numbers but for rounding. */
-static void many_agree_with_one(void **state) {
+/* Several bands and tiles of a row, by the fastest table. */
+static void many_bands_and_tiles(void **state) {
   (void)state;
-  enum { N = 1000 };
-  shard s;
-  begin(&s, MXS_STORAGE_F64, N);
-  one_pass(&s, ROWS, 1, 3, &expected);
-  plan(&s, MOST, 1);
-  one_pass(&s, ROWS, MOST, 3, &got);
-  for (int64_t i = 0; i < ROWS; i++)
-    assert_true(fabs(got.w[0][i] - expected.w[0][i]) <= 1e-12 * sqrt(N));
-  for (int64_t j = 0; j < N; j++)
-    assert_true(fabs(got.g[0][j] - expected.g[0][j]) <= 1e-12 * ROWS * sqrt(N));
-  end(&s);
+  static const int64_t replicas[] = {4, 9, MOST};
+  for (size_t e = 0; e < 3; e++) {
+    for (size_t k = 0; k < 6; k++) {
+      shard s;
+      begin(&s, storages[e], LONGEST - 1);
+      plan(&s, MOST, 1);
+      s.dense->visits.far_bytes = k < 3 ? INT64_MAX : 0;
+      expect(&s, ROWS, replicas[k % 3], 3, &expected);
+      one_pass(&s, ROWS, replicas[k % 3], 3, &got);
+      assert_same(&got, &expected, LONGEST - 1);
+      end(&s);
+    }
+  }
 }
 
 /* A matrix has the same bits in any company and in any place. */
@@ -267,16 +253,14 @@ static void company_does_not_matter(void **state) {
     const int64_t from = subsets[k][0];
     const int64_t replicas = subsets[k][1];
     prepare(N, &got);
-    point(&s, from, replicas);
     pass(&s, 0, ROWS, from, replicas, 3, 0, &got);
     for (int64_t r = from; r < from + replicas; r++) {
       assert_memory_equal(got.w[r], expected.w[r], sizeof got.w[r]);
       assert_memory_equal(got.g[r], expected.g[r], N * sizeof(double));
     }
   }
-  /* Fewer than were pointed to: the first of them. */
+  /* Fewer than were planned. */
   prepare(N, &got);
-  point(&s, 0, MOST);
   pass(&s, 0, ROWS, 0, 5, 3, 0, &got);
   for (int64_t r = 0; r < 5; r++)
     assert_memory_equal(got.g[r], expected.g[r], N * sizeof(double));
@@ -338,30 +322,34 @@ static void two_threads_at_once(void **state) {
   end(&s);
 }
 
-/* What was not planned is refused; a plan never shrinks. */
+/* What was not planned is refused. A plan for less changes nothing, and no plan changes a bit. */
 static void plans(void **state) {
   (void)state;
   shard s;
-  begin(&s, MXS_STORAGE_F64, 8);
-  const double *xs[] = {x[0], x[1], x[2]};
-  double *gs[] = {got.g[0], got.g[1], got.g[2]};
-  mxs_pass p = {.count = 1, .replicas = 2, .x = xs, .w = got.w[0], .stride = ROWS, .g = gs};
-  assert_int_equal(mxsi_op_dense.point(s.dense, 2, xs), MXS_ERR_INTERNAL);
+  begin(&s, MXS_STORAGE_F64, 300);
+  one_pass(&s, ROWS, 1, 3, &expected);
+  const double *xs[] = {x[0], x[1], x[2], x[3]};
+  double *gs[] = {got.g[0], got.g[1], got.g[2], got.g[3]};
+  mxs_pass p = {.count = 1, .replicas = 4, .x = xs, .w = got.w[0], .stride = ROWS, .g = gs};
+  assert_int_equal(mxsi_op_dense.pass(s.dense, &p), MXS_ERR_INTERNAL);
   mxs_op_info one = {.bytes = 0};
   mxs_op_info many = {.bytes = 0};
   mxsi_op_dense.info(s.dense, &one);
-  assert_int_equal(one.bytes, ROWS * 8 * 8 + 8);
-  plan(&s, 3, 2);
+  assert_int_equal(one.bytes, ROWS * 300 * 8 + 8);
+  plan(&s, 4, 2);
   plan(&s, 1, 1);
   mxsi_op_dense.info(s.dense, &many);
   assert_int_equal(many.bytes - one.bytes,
-                   8 * (3 * 8 * 8 + 2 * MXS_TILE_ROWS * (8 + MXS_TILE_COLUMNS)));
-  assert_memory_equal(many.path, "fused, 3 matrices, f64, ", 24);
-  assert_int_equal(mxsi_op_dense.pass(s.dense, &p), MXS_ERR_INTERNAL);
-  assert_int_equal(mxsi_op_dense.point(s.dense, 2, xs), MXS_OK);
+                   2 * 8 * (MXS_MANY_ROWS * 4 * (MXS_STEP + 1) + MXS_GROUP * MXS_TILE_COLUMNS));
+  assert_memory_equal(many.path, "fused, 4 matrices, f64, ", 24);
   assert_int_equal(mxsi_op_dense.pass(s.dense, &p), MXS_OK);
   p.thread = 2;
   assert_int_equal(mxsi_op_dense.pass(s.dense, &p), MXS_ERR_INTERNAL);
+  p.thread = 0;
+  p.replicas = 5;
+  assert_int_equal(mxsi_op_dense.pass(s.dense, &p), MXS_ERR_INTERNAL);
+  one_pass(&s, ROWS, 1, 3, &got);
+  assert_same(&got, &expected, 300);
   end(&s);
 }
 
@@ -429,7 +417,7 @@ int main(void) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(one_matrix),
       cmocka_unit_test(many_matrices),
-      cmocka_unit_test(many_agree_with_one),
+      cmocka_unit_test(many_bands_and_tiles),
       cmocka_unit_test(company_does_not_matter),
       cmocka_unit_test(cuts_do_not_matter),
       cmocka_unit_test(two_threads_at_once),
