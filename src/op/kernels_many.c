@@ -7,9 +7,10 @@
 enum {
   L1_BYTES = 32 << 10, /* for a tile, and its columns of all X or G */
   FEWEST_COLUMNS = 64,
-  LONG_COLUMNS = 128, /* most, where rows are long and matrices many */
-  LONG_ROWS = 8,      /* of a band, where rows are long */
-  LONG_REPLICAS = 8   /* for which that is enough */
+  SHORT_ROWS = 32,   /* of a band */
+  LONG_ROWS = 8,     /* of a band of long rows */
+  LONG_REPLICAS = 8, /* for which that is enough; for more of them: */
+  LONG_COLUMNS = 128 /* of a tile, at most: a line less than MXS_GATHERED */
 };
 
 static void clear_workspaces(mxs_rows *rows) {
@@ -17,6 +18,8 @@ static void clear_workspaces(mxs_rows *rows) {
     mxs_release(&rows->thread[t].lanes);
     mxs_release(&rows->thread[t].c);
     mxs_release(&rows->thread[t].tile);
+    mxs_release(&rows->thread[t].gathered);
+    mxs_release(&rows->thread[t].at);
   }
   mxs_release(&rows->thread);
 }
@@ -31,10 +34,14 @@ static mxs_status allocate(mxs_rows *rows) {
   MXS_TRY(mxs_alloc(rows->threads, sizeof *rows->thread, &rows->thread));
   for (int t = 0; t < rows->threads; t++) {
     mxs_rows_thread *own = &rows->thread[t];
-    const int64_t sums = MXS_MANY_ROWS * rows->replicas;
+    const int64_t sums = (int64_t)MXS_MANY_ROWS * rows->replicas;
     MXS_TRY(mxs_alloc(sums * MXS_STEP, sizeof *own->lanes, &own->lanes));
     MXS_TRY(mxs_alloc(sums, sizeof *own->c, &own->c));
     MXS_TRY(mxs_alloc((int64_t)MXS_GROUP * MXS_TILE_COLUMNS, sizeof *own->tile, &own->tile));
+    MXS_TRY(mxs_alloc(rows->replicas * MXS_GATHERED, sizeof *own->gathered, &own->gathered));
+    MXS_TRY(mxs_alloc(rows->replicas, sizeof(double *), &own->at));
+    for (int64_t r = 0; r < rows->replicas; r++)
+      own->at[r] = own->gathered + r * MXS_GATHERED;
   }
   return MXS_OK;
 }
@@ -72,24 +79,26 @@ typedef struct band {
   int64_t most;         /* rows of a band but the last one */
   int64_t whole;        /* columns in whole steps */
   int64_t columns;      /* of a tile */
-  int is_long;          /* many rows would crowd the last-level cache */
+  int is_long;          /* many rows, which crowd the last-level cache */
 } band;
 
 /* Many rows share what they take of X and G. */
 static band band_of(const mxs_rows *rows, const mxs_pass *pass) {
   const int64_t tile_bytes = (MXS_GROUP + pass->replicas) * (int64_t)sizeof(double);
   const int64_t columns = L1_BYTES / tile_bytes / MXS_STEP * MXS_STEP;
-  const int is_long = 4 * MXS_MANY_ROWS * mxsi_row_bytes(rows) > rows->far_bytes;
-  const int few_rows = is_long && pass->replicas <= LONG_REPLICAS;
-  const int64_t most = is_long && !few_rows ? LONG_COLUMNS : MXS_TILE_COLUMNS;
+  const int crowded = 4 * (int64_t)SHORT_ROWS * mxsi_row_bytes(rows) > rows->far_bytes;
+  const int is_long = crowded && pass->replicas > LONG_REPLICAS;
+  const int64_t most = is_long ? LONG_COLUMNS : MXS_TILE_COLUMNS;
   const int64_t least = columns > FEWEST_COLUMNS ? columns : FEWEST_COLUMNS;
   return (band){.rows = rows,
                 .pass = pass,
                 .own = &rows->thread[pass->thread],
-                .most = few_rows ? LONG_ROWS : MXS_MANY_ROWS,
+                .most = is_long   ? MXS_MANY_ROWS
+                        : crowded ? LONG_ROWS
+                                  : SHORT_ROWS,
                 .whole = rows->entries - rows->entries % MXS_STEP,
                 .columns = least < most ? least : most,
-                .is_long = is_long && !few_rows};
+                .is_long = is_long};
 }
 
 typedef enum direction { FORWARD, ADJOINT } direction;
@@ -118,7 +127,7 @@ static mxs_tile tile_at(const band *b, int64_t i, int64_t from, direction way) {
                    .ld_a = rows->entries,
                    .rows = left < MXS_GROUP ? left : MXS_GROUP,
                    .columns = to - from,
-                   .from = from,
+                   .from = b->is_long ? 0 : from,
                    .replicas = b->pass->replicas,
                    .ahead = bytes_ahead(b, from, way)};
   if (rows->storage == MXS_STORAGE_F64)
@@ -138,16 +147,37 @@ static mxs_tile tile_at(const band *b, int64_t i, int64_t from, direction way) {
   return tile;
 }
 
+/* The columns of a tile, of all matrices next to each other: where those are apart by a power of
+ * two, they would share few places in cache. */
+static const double *const *gather(const band *b, int64_t from, const double *const *matrices) {
+  const int64_t left = b->whole - from;
+  const int64_t columns = left < b->columns ? left : b->columns;
+  if (!b->is_long)
+    return matrices;
+  for (int64_t r = 0; r < b->pass->replicas; r++)
+    memcpy(b->own->at[r], matrices[r] + from, (size_t)columns * sizeof(double));
+  return (const double *const *)b->own->at;
+}
+
+static void scatter(const band *b, int64_t from, double *const *matrices) {
+  const int64_t left = b->whole - from;
+  const int64_t columns = left < b->columns ? left : b->columns;
+  for (int64_t r = 0; r < b->pass->replicas && b->is_long; r++)
+    memcpy(matrices[r] + from, b->own->at[r], (size_t)columns * sizeof(double));
+}
+
 static void residual(const band *b) {
   const mxs_pass *pass = b->pass;
   const int64_t replicas = pass->replicas;
   double *lanes = b->own->lanes;
   memset(lanes, 0, (size_t)(MXS_STEP * b->count * replicas) * sizeof *lanes);
-  for (int64_t from = 0; from < b->whole; from += b->columns)
+  for (int64_t from = 0; from < b->whole; from += b->columns) {
+    const double *const *x = gather(b, from, pass->x);
     for (int64_t i = 0; i < b->count; i += MXS_GROUP) {
       const mxs_tile tile = tile_at(b, i, from, FORWARD);
-      b->rows->kernels->tile_forward(&tile, pass->x, lanes + MXS_STEP * i * replicas);
+      b->rows->kernels->tile_forward(&tile, x, lanes + MXS_STEP * i * replicas);
     }
+  }
   for (int64_t i = 0; i < b->count; i++) {
     const char *a = b->a + i * mxsi_row_bytes(b->rows);
     const int64_t at = b->first + i;
@@ -169,11 +199,15 @@ static void gradient(const band *b) {
       const double w = pass->w[r * pass->stride + b->first + i];
       c[i * replicas + r] = pass->weight != NULL ? pass->weight[b->first + i] * w : w;
     }
-  for (int64_t from = 0; from < b->whole; from += b->columns)
+  for (int64_t from = 0; from < b->whole; from += b->columns) {
+    (void)gather(b, from, (const double *const *)pass->g);
+    double *const *g = b->is_long ? b->own->at : pass->g;
     for (int64_t i = 0; i < b->count; i += MXS_GROUP) {
       const mxs_tile tile = tile_at(b, i, from, ADJOINT);
-      b->rows->kernels->tile_adjoint(&tile, c + i * replicas, pass->g);
+      b->rows->kernels->tile_adjoint(&tile, c + i * replicas, g);
     }
+    scatter(b, from, pass->g);
+  }
   for (int64_t j = b->whole; j < b->rows->entries; j++)
     for (int64_t i = 0; i < b->count; i++) {
       const char *a = b->a + i * mxsi_row_bytes(b->rows);

@@ -277,7 +277,7 @@ void mxsi_rows_info(const mxs_rows *rows, mxs_op_info *info) {
                  rows->replicas > 1 ? many : paths[path_of(rows)], mxs_storage_name(rows->storage),
                  rows->kernels->name);
   if (rows->replicas > 1)
-    info->bytes +=
-        rows->threads * (int64_t)sizeof(double) *
-        (MXS_MANY_ROWS * rows->replicas * (MXS_STEP + 1) + (int64_t)MXS_GROUP * MXS_TILE_COLUMNS);
+    info->bytes += rows->threads * (int64_t)sizeof(double) *
+                   (rows->replicas * (MXS_MANY_ROWS * (MXS_STEP + 1) + MXS_GATHERED + 1) +
+                    (int64_t)MXS_GROUP * MXS_TILE_COLUMNS);
 }

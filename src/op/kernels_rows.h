@@ -27,13 +27,18 @@
 #include "mxsense/op.h"
 #include "op/kernels.h"
 
-enum { MXS_MANY_ROWS = 32 /**< rows that share a visit to many X and G, at most */ };
+enum {
+  MXS_MANY_ROWS = 64, /**< rows that share a visit to many X and G, at most */
+  MXS_GATHERED = 136  /**< numbers of a matrix next to those of the others */
+};
 
 /** Workspace of one thread, for R planned matrices. */
 typedef struct mxs_rows_thread {
-  double *lanes; /**< MXS_MANY_ROWS x R x MXS_STEP */
-  double *c;     /**< MXS_MANY_ROWS x R */
-  double *tile;  /**< MXS_GROUP x MXS_TILE_COLUMNS */
+  double *lanes;    /**< MXS_MANY_ROWS x R x MXS_STEP */
+  double *c;        /**< MXS_MANY_ROWS x R */
+  double *tile;     /**< MXS_GROUP x MXS_TILE_COLUMNS */
+  double *gathered; /**< R x MXS_GATHERED */
+  double **at;      /**< its rows */
 } mxs_rows_thread;
 
 typedef struct mxs_rows {
@@ -53,7 +58,7 @@ void mxsi_rows_init(mxs_rows *rows, mxs_storage storage, int64_t entries);
 /** Free the workspaces. Local. */
 void mxsi_rows_clear(mxs_rows *rows);
 
-/** As in mxs_op_table. Memory for R > 1: about 4 kB a matrix and thread. */
+/** As in mxs_op_table. Memory for R > 1: about 10 kB a matrix and thread. */
 MXS_CHECKED mxs_status mxsi_rows_plan(mxs_rows *rows, int64_t replicas, int threads);
 
 /** Before the visits of a pass.

@@ -206,7 +206,8 @@ static void threads(void **state) {
   mxs_op_info info = {.bytes = 0};
   mxsi_op_gaussian.info(self, &info);
   assert_true(info.generate_s > 0.0 && info.path[0] != '\0');
-  const int64_t visits = MXS_MANY_ROWS * 2 * (MXS_STEP + 1) + MXS_GROUP * MXS_TILE_COLUMNS;
+  const int64_t visits = 2 * (MXS_MANY_ROWS * (int64_t)(MXS_STEP + 1) + MXS_GATHERED + 1) +
+                         (int64_t)MXS_GROUP * MXS_TILE_COLUMNS;
   assert_int_equal(info.bytes, 2 * 8 * (32 * LONG + 2 * (MXS_GROUP + 2) + visits));
   mxsi_op_gaussian.destroy(self);
 }
