@@ -14,10 +14,6 @@ typedef struct vec {
 
 #define VEC static inline __attribute__((always_inline)) TARGET
 
-VEC vec vec_zero(void) {
-  return (vec){_mm256_setzero_pd(), _mm256_setzero_pd()};
-}
-
 VEC vec vec_all(double v) {
   return (vec){_mm256_set1_pd(v), _mm256_set1_pd(v)};
 }
@@ -29,10 +25,6 @@ VEC vec vec_get(const double *p) {
 VEC void vec_put(double *p, vec v) {
   _mm256_storeu_pd(p, v.low);
   _mm256_storeu_pd(p + 4, v.high);
-}
-
-VEC vec vec_add(vec a, vec b) {
-  return (vec){_mm256_add_pd(a.low, b.low), _mm256_add_pd(a.high, b.high)};
 }
 
 VEC vec vec_fma(vec a, vec b, vec c) {

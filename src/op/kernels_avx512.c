@@ -12,10 +12,6 @@ typedef __m512d vec;
 
 #define VEC static inline __attribute__((always_inline)) TARGET
 
-VEC vec vec_zero(void) {
-  return _mm512_setzero_pd();
-}
-
 VEC vec vec_all(double v) {
   return _mm512_set1_pd(v);
 }
@@ -26,10 +22,6 @@ VEC vec vec_get(const double *p) {
 
 VEC void vec_put(double *p, vec v) {
   _mm512_storeu_pd(p, v);
-}
-
-VEC vec vec_add(vec a, vec b) {
-  return _mm512_add_pd(a, b);
 }
 
 VEC vec vec_fma(vec a, vec b, vec c) {

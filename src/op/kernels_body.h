@@ -3,9 +3,9 @@
  *  | NAME, TABLE                | of the table, and the function that returns it              |
  *  | TARGET                     | attribute that switches the instructions on                 |
  *  | vec                        | eight doubles                                               |
- *  | vec_zero, vec_all          | eight zeros, eight times a number                           |
+ *  | vec_all                    | eight times a number                                        |
  *  | vec_get, vec_put           | from and to memory                                          |
- *  | vec_add, vec_fma           | a + b, a b + c                                              |
+ *  | vec_fma                    | a b + c                                                     |
  *  | vec_from_f32               | eight floats at an address                                  |
  *  | vec_from_bf16              | sixteen bf16 at an address, into two                        |
  *  | WIDE                       | 1: there are registers for sixteen vectors, and a few more  |

@@ -20,10 +20,6 @@ VEC vec vec_all(double v) {
   return out;
 }
 
-VEC vec vec_zero(void) {
-  return vec_all(0.0);
-}
-
 VEC vec vec_get(const double *p) {
   vec out;
   memcpy(&out, p, sizeof out);
@@ -32,12 +28,6 @@ VEC vec vec_get(const double *p) {
 
 VEC void vec_put(double *p, vec v) {
   memcpy(p, &v, sizeof v);
-}
-
-VEC vec vec_add(vec a, vec b) {
-  for (int l = 0; l < MXS_LANES; l++)
-    a.v[l] += b.v[l];
-  return a;
 }
 
 VEC vec vec_fma(vec a, vec b, vec c) {
