@@ -208,7 +208,8 @@ static void threads(void **state) {
   assert_true(info.generate_s > 0.0 && info.path[0] != '\0');
   const int64_t visits = 2 * (MXS_MANY_ROWS * (int64_t)(MXS_STEP + 1) + MXS_GATHERED + 1) +
                          (int64_t)MXS_GROUP * MXS_TILE_COLUMNS;
-  assert_int_equal(info.bytes, 2 * 8 * (32 * LONG + 2 * (MXS_GROUP + 2) + visits));
+  const int64_t numbers = 32 * (int64_t)LONG + 2 * (int64_t)(MXS_GROUP + 2) + visits;
+  assert_int_equal(info.bytes, 2 * (int64_t)sizeof(double) * numbers);
   mxsi_op_gaussian.destroy(self);
 }
 
