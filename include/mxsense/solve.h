@@ -11,7 +11,7 @@
  *  step.
  *
  *  Many trajectories that differ in seed, start scale, step or k may share the passes over A
- *  (replicas): each agrees with its solo run to rounding.
+ *  (replicas): each has the bits of its solo run on the same problem.
  *
  *  One allreduce per iteration carries the factor gradients, the loss, the held-out loss and the
  *  status words. With MXS_REDUCTION_REPRODUCIBLE, factors and metrics (but times) are the same bits
