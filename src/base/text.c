@@ -20,6 +20,9 @@ static mxs_status reserve(mxs_text *text, int64_t more) {
 }
 
 /* `args` and `again` are the same arguments: one for the length, one for the text. */
+static mxs_status append(mxs_text *text, const char *format, va_list args, va_list again)
+    MXS_PRINTF(2, 0);
+
 static mxs_status append(mxs_text *text, const char *format, va_list args, va_list again) {
   const int length = vsnprintf(NULL, 0, format, args);
   if (length < 0)
