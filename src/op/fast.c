@@ -8,13 +8,13 @@
  *      w_t = (H D x)[pi(t)] - y_t,      g += D H u  with  u[pi(t)] = weight_t w_t, else 0 */
 #include "op/fast.h"
 
+#include "base/clock.h"
 #include "base/random.h"
 #include "base/simd.h"
 #include "base/stream.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -228,12 +228,6 @@ void mxsi_fast_transform(double *x, int64_t order) {
       }
 }
 
-static double now_s(void) {
-  struct timespec t;
-  (void)clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* w = (H D x)[rows] - y */
 static void forward(const fast *f, const space *s, const mxs_single *part) {
   spread(f, s->signs, part->x, s->buffer);
@@ -254,10 +248,10 @@ static void adjoint(const fast *f, const space *s, const mxs_single *part) {
 /* A range inside one block. */
 static void block_pass(const fast *f, space *s, const mxs_pass *part) {
   const int64_t block = part->first / f->block_rows;
-  const double begin = now_s();
+  const double begin = mxs_clock();
   make_signs(f, block, s->signs);
   mxsi_fast_permute(f->seed, f->order, block, part->first % f->block_rows, part->count, s->rows);
-  s->generate_s += now_s() - begin;
+  s->generate_s += mxs_clock() - begin;
   for (int64_t r = 0; r < part->replicas; r++) {
     const mxs_single single = mxsi_pass_single(part, r);
     if (single.x != NULL)

@@ -1,12 +1,12 @@
 #include "op/gaussian.h"
 
+#include "base/clock.h"
 #include "base/normal.h"
 #include "base/stream.h"
 #include "op/kernels.h"
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 enum {
   STEP = 2 * MXS_NORMAL_STEP,     /* entries of a step of words */
@@ -33,12 +33,6 @@ typedef struct gaussian {
   workspace **of;
   mxs_rows visits; /* to rows of a block */
 } gaussian;
-
-static double seconds(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* Columns column .. column + n - 1, n <= COLUMNS, of rows first .. first + count - 1, count <=
  * MXS_GROUP, with `ld` numbers from row to row; `column` is a multiple of COLUMNS. */
@@ -94,9 +88,9 @@ static block block_at(
 }
 
 static void fill(const gaussian *g, workspace *own, const mxs_pass *group, const block *b) {
-  const double start = seconds();
+  const double start = mxs_clock();
   make(g->seed, group->first, group->count, b->column, b->n, b->entries, b->n);
-  own->generate_s += seconds() - start;
+  own->generate_s += mxs_clock() - start;
 }
 
 static void visit(const gaussian *g, const mxs_pass *part, const block *b) {

@@ -252,20 +252,6 @@ double mxsi_rows_squares(const mxs_rows *rows, int64_t count, const void *a) {
   return total;
 }
 
-void mxsi_kernel_f64(const mxs_single *single, int64_t entries, const double *a) {
-  mxs_rows rows;
-  mxsi_rows_init(&rows, MXS_STORAGE_F64, entries);
-  double *g = single->g;
-  const mxs_pass pass = {.count = single->count,
-                         .replicas = 1,
-                         .x = single->x != NULL ? &single->x : NULL,
-                         .y = single->y,
-                         .weight = single->weight,
-                         .w = single->w,
-                         .g = g != NULL ? &g : NULL};
-  mxsi_rows_visit(&rows, &pass, a, 0);
-}
-
 void mxsi_rows_info(const mxs_rows *rows, mxs_op_info *info) {
   static const char *const paths[] = {[PATH_NEAR] = "fused, groups of 4 rows",
                                       [PATH_BEHIND] = "fused one group behind, groups of 4 rows",

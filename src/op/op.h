@@ -20,9 +20,6 @@ typedef struct mxs_single {
 
 mxs_single mxsi_pass_single(const mxs_pass *pass, int64_t r);
 
-/** A pass for one matrix over single->count rows of doubles at a. Local. */
-void mxsi_kernel_f64(const mxs_single *single, int64_t entries, const double *a);
-
 /** A pass for one matrix, measurements first .. first + single->count - 1, `plan` and `point`
  *  included. Local. */
 MXS_CHECKED mxs_status mxsi_op_single(const mxs_op_table *op,

@@ -1,5 +1,6 @@
 #include "op/signs.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/simd.h"
 #include "base/stream.h"
@@ -8,7 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #if defined(__linux__)
 #endif
@@ -55,12 +55,6 @@ struct mxs_signs {
 
 static int64_t round_up(int64_t value, int64_t to) {
   return (value + to - 1) / to * to;
-}
-
-static double seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* ---------------------------------------------------------------- stored rows */
@@ -281,7 +275,7 @@ static mxs_status signs_point(void *self, int64_t replicas, const double *const 
 
 /* Arrange tiles first .. first + count - 1 of the strip that begins at measurement `strip`. */
 static void make_tiles(const mxs_signs *s, worker *w, int64_t strip, const mxs_tiles *tiles) {
-  const double start = seconds();
+  const double start = mxs_clock();
   const int64_t step = MXS_STREAM_CHUNK / s->words_of_tile;
   for (int64_t row = 0; row < tiles->rows; row += MXS_OCTET) {
     for (int64_t done = 0; done < tiles->count; done += step) {
@@ -302,7 +296,7 @@ static void make_tiles(const mxs_signs *s, worker *w, int64_t strip, const mxs_t
     }
   }
   if (s->stored == NULL)
-    w->generate_s += seconds() - start;
+    w->generate_s += mxs_clock() - start;
 }
 
 /* The tiles from `first` on that are worked on together. */

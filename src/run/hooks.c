@@ -49,7 +49,7 @@ static int is_checkpoint_due(const mxsi_run *run, int64_t iteration, double now)
 
 static int on_poll(void *ctx, int64_t iteration) {
   mxsi_run *run = ctx;
-  const double now = mxsi_clock();
+  const double now = mxs_clock();
   int request = wants_stop(run, iteration, now) ? MXS_REQUEST_STOP : 0;
   if (mxsi_signal_take_checkpoint()) {
     request |= MXS_REQUEST_CHECKPOINT;
@@ -89,7 +89,7 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
                         .problem_digest = run->info.digest,
                         .replicas = run->replicas};
   mxs_array *arrays = NULL;
-  const double began = mxsi_clock();
+  const double began = mxs_clock();
   if (mxs_comm_max(run->comm, run->history_failed) != 0)
     return mxs_fail(MXS_ERR_MEMORY, "cannot save the metrics: out of memory");
   (void)snprintf(info.reason, sizeof info.reason, "%s", mxs_reason_text(reason));
@@ -98,7 +98,7 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   run->saved_iteration = iteration;
   const mxs_status status = mxs_ckpt_write(run->comm, run->path, run->tag, &info, arrays, count,
                                            run->histories, run->config);
-  run->saved_at = mxsi_clock();
+  run->saved_at = mxs_clock();
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
   if (status == MXS_OK)
     mxsi_log_event(&run->log, "checkpoint", iteration,

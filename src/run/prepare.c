@@ -44,10 +44,10 @@ static mxs_status load_problem(mxsi_run *run) {
                                        .hold_out = settings->hold_out,
                                        .seed = (uint64_t)settings->seed.values[0],
                                        .storage = (mxs_storage)settings->storage};
-  const double began = mxsi_clock();
+  const double began = mxs_clock();
   MXS_TRY(mxs_problem_load(run->comm->mpi, settings->problem, &options, &run->problem));
   run->info = mxs_problem_get_info(run->problem);
-  run->load_s = mxsi_clock() - began;
+  run->load_s = mxs_clock() - began;
   if (run->resumed != NULL && mxs_ckpt_get_info(run->resumed)->problem_digest != run->info.digest)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "problem: %s is not the problem that the run in %s was started with: give that "

@@ -33,7 +33,7 @@ mxsi_timings mxsi_profile_gather(const mxsi_run *run) {
                           .reduce = mxs_comm_spread(run->comm, profile.reduce_s),
                           .metrics = mxs_comm_spread(run->comm, profile.metrics_s),
                           .checkpoint = mxs_comm_spread(run->comm, profile.checkpoint_s),
-                          .wall = mxsi_clock() - run->began_at,
+                          .wall = mxs_clock() - run->began_at,
                           .visits = profile.passes,
                           .reduce_bytes = profile.reduce_bytes,
                           .limit = run->limit,

@@ -26,7 +26,7 @@ void mxsi_progress_begin(mxsi_progress *progress,
                               .verbose = settings->verbose,
                               .max_iterations = settings->max_iterations,
                               .tolerance = settings->tolerance,
-                              .started_at = mxsi_clock(),
+                              .started_at = mxs_clock(),
                               .first = -1,
                               .iteration = -1,
                               .loss = NAN,
@@ -115,7 +115,7 @@ void mxsi_progress_row(mxsi_progress *progress, const double *row) {
                                    field[6],          field[7], progress->relative_residual};
   progress->rows++;
   progress->shown = 0;
-  const double now = mxsi_clock();
+  const double now = mxs_clock();
   if (mxsi_progress_is_due(progress, now))
     show_row(progress, now);
 }
@@ -168,7 +168,7 @@ void mxsi_progress_pass(mxsi_progress *progress,
     return;
   if (progress->first >= 0 && !progress->log->live)
     return;
-  const double now = mxsi_clock();
+  const double now = mxs_clock();
   if (progress->first < 0) {
     progress->first = progress->rate_iteration = iteration;
     progress->rate_time = now;
@@ -180,5 +180,5 @@ void mxsi_progress_pass(mxsi_progress *progress,
 
 void mxsi_progress_end(mxsi_progress *progress) {
   if (progress->log->root && progress->rows > 0 && !progress->shown)
-    show_row(progress, mxsi_clock());
+    show_row(progress, mxs_clock());
 }

@@ -199,7 +199,7 @@ static mxs_status solve(mxsi_run *run, int *exit_code) {
   mxsi_sweep_begin(run);
   MXS_TRY(commit(run));
   run->saved_iteration = run->saved_iteration >= 0 ? run->saved_iteration : 0;
-  run->saved_at = mxsi_clock();
+  run->saved_at = mxs_clock();
   mxs_status status = mxs_solver_run(run->solver, &hooks, run->results);
   if (status == MXS_OK)
     status = finish(run, exit_code);
@@ -257,7 +257,7 @@ mxs_status mxs_run_solve(MPI_Comm comm,
   run.k_given = settings->k.values[0] != 0;
   run.path = dir;
   run.saved_iteration = -1;
-  run.began_at = mxsi_clock();
+  run.began_at = mxs_clock();
   mxs_status status = begin(&run);
   if (status == MXS_OK)
     status = mxsi_run_prepare(&run, &nothing_to_do);

@@ -4,6 +4,7 @@
 #ifndef MXS_RUN_RUN_IMPL_H
 #define MXS_RUN_RUN_IMPL_H
 
+#include "base/clock.h"
 #include "bench/machine.h"
 #include "ckpt/ckpt.h"
 #include "comm/comm.h"
@@ -11,9 +12,6 @@
 #include "run/rundir.h"
 
 #include <jansson.h>
-
-/** Seconds of the monotonic clock. */
-double mxsi_clock(void);
 
 /* ---- signals.c ----------------------------------------------------------------------------- */
 

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t stop_signal;
@@ -60,10 +59,4 @@ void mxsi_signal_clear(void) {
 
 const char *mxsi_signal_name(int number) {
   return number == SIGTERM ? "SIGTERM" : (number == SIGUSR2 ? "SIGUSR2" : "SIGUSR1");
-}
-
-double mxsi_clock(void) {
-  struct timespec now;
-  return clock_gettime(CLOCK_MONOTONIC, &now) == 0 ? (double)now.tv_sec + 1e-9 * (double)now.tv_nsec
-                                                   : 0;
 }

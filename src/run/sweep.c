@@ -71,7 +71,7 @@ static void close_pass(mxsi_run *run) {
   progress->rows++;
   progress->shown = 0;
   progress->row.test_error = run->sweep.best_test_error;
-  const double now = mxsi_clock();
+  const double now = mxs_clock();
   if (mxsi_progress_is_due(progress, now))
     show_line(run, now);
 }
@@ -195,7 +195,7 @@ void mxsi_sweep_end(mxsi_run *run) {
     return;
   close_pass(run);
   if (run->progress.rows > 0 && !run->progress.shown)
-    show_line(run, mxsi_clock());
+    show_line(run, mxs_clock());
   for (int64_t r = 0; r < run->replicas; r++) {
     const mxs_reason reason = run->results[r].reason;
     if (!run->replica[r].told && (reason == MXS_REASON_TOLERANCE || reason == MXS_REASON_DIVERGED))

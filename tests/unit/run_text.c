@@ -162,7 +162,7 @@ static void table_is_thinned(void **state) {
   assert_int_equal(mxsi_log_open(&log, &dir), MXS_OK);
   mxsi_progress_begin(&progress, &log, &settings, names, COLUMNS);
   log.live = 1;
-  progress.live_at = mxsi_clock() + 1e6;
+  progress.live_at = mxs_clock() + 1e6;
   for (int64_t i = 0; i <= 9999; i++) {
     const double row[COLUMNS] = {(double)(10 * i), 1e-3 * (double)i, 4, 5, 1, 6, 0.25};
     mxsi_progress_pass(&progress, 10 * i, 4, 0.5);
