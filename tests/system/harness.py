@@ -18,6 +18,7 @@ import numpy as np
 PROGRAM = os.environ.get("MXSENSE", "mxsense")
 MPIEXEC = os.environ.get("MXS_TEST_MPIEXEC", "mpirun")
 ENTRIES = os.environ.get("MXS_TEST_ENTRIES", "mxs_test_entries")
+FAULT = os.environ.get("MXS_TEST_FAULT", "libmxs_test_fault.so")
 RANKS = (1, 2, 3, 4, 7)
 LIMIT = 90  # seconds; only a hang takes as long
 
@@ -46,25 +47,33 @@ class Outcome:
         return f"exit code {self.code}\n--- stdout\n{self.out[-3000:]}\n--- stderr\n{self.err[-3000:]}"
 
 
-def command(arguments, np, prefix=()):
-    """np = 0: without a launcher. A list of several argument lists: each on `np` ranks of one start."""
+def fault_variables(rules):
+    """Environment that injects the rules of fault.c into a program."""
+    return {"LD_PRELOAD": FAULT, "MXS_FAULT": rules} if rules else {}
+
+
+def command(arguments, np, prefix=(), exported=()):
+    """np = 0: without a launcher. A list of several argument lists: each on `np` ranks of one start. `exported`: variables for the
+    ranks but not for the launcher."""
     if arguments and isinstance(arguments[0], list):
         groups = [["-np", str(np), PROGRAM, *map(str, group)] for group in arguments]
         return [*prefix, MPIEXEC, "-q", *sum(([":", *group] for group in groups[1:]), groups[0])]
-    launcher = [MPIEXEC, "-q", "-np", str(np)] if np else []
+    variables = [f"{key}={value}" for key, value in dict(exported).items()]
+    launcher = [MPIEXEC, "-q", "-np", str(np), *(word for text in variables for word in ("-x", text))] if np else \
+        ["env", *variables] if variables else []
     return [*prefix, *launcher, PROGRAM, *map(str, arguments)]
 
 
 class Process:
-    """A command in its own process group, with output in files."""
+    """A command in its own process group, with output in files; `fault`: rules of fault.c that its ranks meet."""
 
-    def __init__(self, arguments, np=1, env=(), cwd=None, prefix=()):
+    def __init__(self, arguments, np=1, env=(), cwd=None, prefix=(), fault=None):
         self.folder = tempfile.mkdtemp(prefix="p", dir=os.environ.get("MXS_TEST_TMP"))
         # A launcher removes the session directory that it finds in TMPDIR when it ends, be it another's that
         # starts just then: each has its own. The path is short, since sockets in it have at most 107 characters.
         self.session = tempfile.mkdtemp(prefix="mxs", dir="/tmp")
         os.chmod(self.session, 0o777)
-        self.arguments = command(arguments, np, prefix)
+        self.arguments = command(arguments, np, prefix, fault_variables(fault))
         with open(self.path("out"), "wb") as out, open(self.path("err"), "wb") as err:
             self.popen = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
                                           env={**DEFAULTS, **os.environ, **dict(env), "TMPDIR": self.session},
