@@ -73,14 +73,16 @@ typedef enum mxs_reason {
   MXS_REASON_TARGET = 1,    /**< max_iterations reached */
   MXS_REASON_TOLERANCE = 2, /**< relative residual below the tolerance */
   MXS_REASON_STOPPED = -1,  /**< a hook asked for it */
-  MXS_REASON_DIVERGED = -2  /**< loss or gradient not finite, or loss beyond all bounds */
+  MXS_REASON_DIVERGED = -2, /**< loss or gradient not finite, or loss beyond all bounds */
+  MXS_REASON_WALLTIME = -3  /**< a hook said that the time is up */
 } mxs_reason;
 
-/** Name of a reason as in summary.json: "target", "tolerance", "stopped", "diverged". Local. */
+/** Name of a reason as in summary.json: "target", "tolerance", "stopped", "diverged",
+ *  "walltime". Local. */
 MXS_API const char *mxs_reason_text(mxs_reason reason);
 
 /** Requests of a hook, combined by or. A request of one rank is a request of all. */
-enum { MXS_REQUEST_STOP = 1, MXS_REQUEST_CHECKPOINT = 2 };
+enum { MXS_REQUEST_STOP = 1, MXS_REQUEST_CHECKPOINT = 2, MXS_REQUEST_WALLTIME = 4 };
 
 typedef struct mxs_solver mxs_solver;
 
@@ -150,8 +152,8 @@ MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver,
                                               const mxs_hooks *hooks,
                                               mxs_result *results);
 
-/** How all of them ended: stopped if one was; diverged if all did; else target, or tolerance if
- * none ended on its target. Local. */
+/** How all of them ended: stopped, or out of time, if one was; diverged if all did; else target, or
+ * tolerance if none ended on its target. Local. */
 MXS_API mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count);
 
 MXS_API mxs_profile mxs_solver_profile(const mxs_solver *solver);

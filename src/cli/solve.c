@@ -20,6 +20,7 @@ static const char after[] =
     "\n"
     "Signals: SIGUSR1 or a file DIR/STOP: write a checkpoint and stop; SIGUSR2: write a\n"
     "checkpoint and go on; SIGTERM: as SIGUSR1, as far as the launcher leaves time.\n"
+    "In a Slurm job it stops by itself, with a checkpoint, before the time is up.\n"
     "\n"
     "Files in DIR: checkpoint.h5 (answer: /factors/U, /factors/V), metrics.csv,\n"
     "summary.json, config.yaml, events.jsonl, log.txt. Of many replicas, checkpoint.h5 has\n"
@@ -70,6 +71,8 @@ int mxs_cli_solve(mxs_cli_session *session, int argc, char **argv) {
     status = mxs_cli_need(&table, &args, "output", "-o DIR, the run directory");
   if (status == MXS_OK)
     status = mxs_cli_precheck(&table, &args, 0, &fields);
+  if (status == MXS_OK && session->rank == 0)
+    mxs_run_find_walltime();
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 1);
   if (status == MXS_OK)

@@ -1,5 +1,6 @@
 #include "conf/number.h"
 
+#include <ctype.h>
 #include <locale.h>
 #include <math.h>
 #include <stdio.h>
@@ -174,25 +175,84 @@ void mxs_format_real(double value, char out[MXS_REAL_TEXT]) {
 static const struct {
   const char *suffix;
   double seconds;
-} units[] = {{"h", 3600.0}, {"min", 60.0}, {"s", 1.0}};
+} units[] = {{"d", 86400.0}, {"h", 3600.0}, {"min", 60.0}, {"s", 1.0}};
 
 enum { UNIT_COUNT = sizeof units / sizeof units[0] };
 
-/* One part of a cadence: a number with a unit of time, or a plain number of iterations. */
-static mxs_status parse_part(const char *part, mxs_cadence *value, int seen[2]) {
-  char number[MXS_CADENCE_TEXT];
-  const size_t length = strlen(part);
+/* The unit that ends a text of at most MXS_CADENCE_TEXT - 1 characters; -1: it has none. */
+static int unit_of(const char *text) {
+  const size_t length = strlen(text);
   for (int u = 0; u < UNIT_COUNT; u++) {
     const size_t suffix = strlen(units[u].suffix);
-    if (length <= suffix || strcmp(part + length - suffix, units[u].suffix) != 0)
-      continue;
-    memcpy(number, part, length - suffix);
-    number[length - suffix] = '\0';
-    MXS_TRY(mxs_parse_real(number, &value->seconds));
-    value->seconds *= units[u].seconds;
-    if (value->seconds < 0.0 || !isfinite(value->seconds) || seen[1]++)
-      return mxs_fail(MXS_ERR_SETTINGS, "has a negative or a second time");
-    return MXS_OK;
+    if (length > suffix && strcmp(text + length - suffix, units[u].suffix) == 0)
+      return u;
+  }
+  return -1;
+}
+
+static mxs_status parse_with_unit(const char *text, int unit, double *seconds) {
+  char number[MXS_CADENCE_TEXT];
+  const size_t length = strlen(text) - strlen(units[unit].suffix);
+  double value = 0.0;
+  memcpy(number, text, length);
+  number[length] = '\0';
+  MXS_TRY(mxs_parse_real(number, &value));
+  value *= units[unit].seconds;
+  if (value < 0.0 || !isfinite(value))
+    return mxs_fail(MXS_ERR_SETTINGS, "has a negative time");
+  *seconds = value;
+  return MXS_OK;
+}
+
+/* Two digits at `*p`, which moves past them; -1: there are none. */
+static int two_digits(const char **p) {
+  if (!isdigit((unsigned char)(*p)[0]) || !isdigit((unsigned char)(*p)[1]))
+    return -1;
+  *p += 2;
+  return 10 * ((*p)[-2] - '0') + ((*p)[-1] - '0');
+}
+
+/* D-HH:MM:SS, HH:MM:SS, MM:SS; the first field may have any number of digits. */
+static int parse_colons(const char *text, double *seconds) {
+  const char *p = text;
+  const char *dash = strchr(text, '-');
+  char *end = NULL;
+  if (!isdigit((unsigned char)*p) || strchr(text, ':') == NULL)
+    return 0;
+  const double days = dash != NULL ? (double)strtoll(p, &end, 10) : 0.0;
+  if (dash != NULL && (end != dash || !isdigit((unsigned char)dash[1])))
+    return 0;
+  p = dash != NULL ? dash + 1 : p;
+  double value = (double)strtoll(p, &end, 10);
+  int fields = 1;
+  for (p = end; *p == ':' && fields < 3; fields++) {
+    p++;
+    const int next = two_digits(&p);
+    if (next < 0 || next > 59)
+      return 0;
+    value = 60.0 * value + next;
+  }
+  *seconds = 86400.0 * days + value;
+  return *p == '\0' && fields >= 2 && (dash == NULL || fields == 3);
+}
+
+mxs_status mxs_parse_time(const char *text, double *seconds) {
+  const int unit = strlen(text) < MXS_CADENCE_TEXT ? unit_of(text) : -1;
+  double value = 0.0;
+  if (unit >= 0)
+    return parse_with_unit(text, unit, seconds);
+  if (!parse_colons(text, &value))
+    return mxs_fail(MXS_ERR_SETTINGS, "is not a time with its unit");
+  *seconds = value;
+  return MXS_OK;
+}
+
+/* One part of a cadence: a number with a unit of time, or a plain number of iterations. */
+static mxs_status parse_part(const char *part, mxs_cadence *value, int seen[2]) {
+  const int unit = unit_of(part);
+  if (unit >= 0) {
+    MXS_TRY(parse_with_unit(part, unit, &value->seconds));
+    return seen[1]++ ? mxs_fail(MXS_ERR_SETTINGS, "has a second time") : MXS_OK;
   }
   MXS_TRY(mxs_parse_integer(part, &value->iterations));
   if (value->iterations < 0 || seen[0]++)

@@ -24,9 +24,13 @@ MXS_CHECKED mxs_status mxs_parse_integer(const char *text, int64_t *value);
  *  @retval MXS_ERR_SETTINGS as above */
 MXS_CHECKED mxs_status mxs_parse_real(const char *text, double *value);
 
-/** "200" iterations, "30s", "10min", "2h", or one of each: "200,10min". Local. @retval
- *  MXS_ERR_SETTINGS as above */
+/** "200" iterations, a time ("30s", "10min", "2h", "1d"), or one of each: "200,10min". Local.
+ * @retval MXS_ERR_SETTINGS as above */
 MXS_CHECKED mxs_status mxs_parse_cadence(const char *text, mxs_cadence *value);
+
+/** A time in seconds: "30s", "10min", "2h", "1d", or as Slurm writes it, "MM:SS", "HH:MM:SS",
+ *  "D-HH:MM:SS". Local. @retval MXS_ERR_SETTINGS as above */
+MXS_CHECKED mxs_status mxs_parse_time(const char *text, double *seconds);
 
 /** Shortest decimal that reads back to the same bits ("nan", "inf", "-inf" for the rest). Local. */
 void mxs_format_real(double value, char out[MXS_REAL_TEXT]);

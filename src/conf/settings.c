@@ -71,6 +71,10 @@ static const mxs_option options[] = {
     {FIELD(tolerance), .type = MXS_OPTION_REAL, .preset = "1e-8", .low = 0, .high = INFINITY,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop when the relative residual norm(R)/norm(y) is at most this; 0: never"},
+    {FIELD(max_walltime), .type = MXS_OPTION_TIME, .preset = "auto", .automatic = "auto",
+     .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
+     .help = "stop with a checkpoint, and exit code 75, before this start has taken so long; auto: "
+             "what is left of the Slurm job"},
     {FIELD(metrics_every), .type = MXS_OPTION_INTEGER, .preset = "10", .low = 1, .high = INFINITY,
      .flags = MXS_OPTION_MAY_CHANGE, .unit = "iterations", .section = "Output",
      .help = "between rows of metrics.csv"},
@@ -80,6 +84,11 @@ static const mxs_option options[] = {
     {FIELD(checkpoint_every), .type = MXS_OPTION_CADENCE, .preset = "10min",
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
      .help = "between checkpoints, whichever comes first; every end writes one too"},
+    {FIELD(checkpoint_share), .type = MXS_OPTION_REAL, .preset = "0.02", .low = 0, .high = 1,
+     .flags = MXS_OPTION_MAY_CHANGE | MXS_OPTION_ABOVE_LOW, .section = "Output",
+     .help =
+         "at most this fraction of the time goes into checkpoints of checkpoint_every: one that "
+         "comes too soon after a slow one waits; 1: none waits"},
     {FIELD(progress), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = progresses,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
      .help = "progress line; auto: on a terminal"},

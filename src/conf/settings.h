@@ -32,10 +32,12 @@ typedef struct mxs_settings {
   int64_t metrics_every;
   int64_t singular_values;
   mxs_cadence checkpoint_every;
-  int storage;   /**< mxs_storage; auto: as in the file */
-  int reduction; /**< mxs_reduction */
-  int svd;       /**< mxs_svd_route */
-  int progress;  /**< mxs_progress */
+  double checkpoint_share; /**< of the time of a run, at most, for checkpoints */
+  double max_walltime;     /**< seconds of one start; NaN: what the scheduler leaves */
+  int storage;             /**< mxs_storage; auto: as in the file */
+  int reduction;           /**< mxs_reduction */
+  int svd;                 /**< mxs_svd_route */
+  int progress;            /**< mxs_progress */
   int quiet, verbose;
 } mxs_settings;
 
@@ -85,8 +87,8 @@ MXS_CHECKED mxs_status mxs_settings_check(const mxs_settings *settings);
 /** 1 when `key` has the same value in two echoes. Local. */
 int mxs_settings_same(const char *stored, const char *now, const char *key);
 
-/** Compare two echoes, ignoring the keys that may change on resume (max_iterations, tolerance,
- *  checkpoint_every, metrics_every, threads, quiet, verbose, progress, problem). Local.
+/** Compare two echoes, ignoring the keys that may change on resume (those of the
+ *  stop and the output, threads, problem). Local.
  *  @retval MXS_ERR_SETTINGS names the first key that differs, with both values and the remedy */
 MXS_CHECKED mxs_status mxs_settings_compatible(const char *stored, const char *now);
 

@@ -209,6 +209,14 @@ static mxs_status set_source(const mxs_option *option, const char *text, char **
   return set_path("file:", text + 5, field);
 }
 
+static mxs_status set_time(const mxs_option *option, const char *text, double *field) {
+  if (option->automatic != NULL && strcmp(text, option->automatic) == 0) {
+    *field = (double)NAN;
+    return MXS_OK;
+  }
+  return mxs_parse_time(text, field);
+}
+
 static mxs_status set_field(const mxs_option *option, const char *text, void *field) {
   static const mxs_choice switches[] = {{"true", 1}, {"yes", 1}, {"on", 1}, {"false", 0},
                                         {"no", 0},   {"off", 0}, {NULL, 0}};
@@ -227,6 +235,8 @@ static mxs_status set_field(const mxs_option *option, const char *text, void *fi
     return set_source(option, text, field);
   case MXS_OPTION_CADENCE:
     return mxs_parse_cadence(text, field);
+  case MXS_OPTION_TIME:
+    return set_time(option, text, field);
   case MXS_OPTION_INTEGERS:
     return set_integers(option, text, field);
   case MXS_OPTION_REALS:

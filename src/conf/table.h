@@ -31,6 +31,7 @@ typedef enum mxs_option_type {
   MXS_OPTION_PATH,     /**< char *, owned; made absolute; NULL: not given */
   MXS_OPTION_SOURCE,   /**< char *, owned; one of the words, or file:PATH with PATH made absolute */
   MXS_OPTION_CADENCE,  /**< mxs_cadence */
+  MXS_OPTION_TIME,     /**< double, seconds */
   MXS_OPTION_INTEGERS, /**< mxs_integers: "3", "3,5" or "[3, 5]" */
   MXS_OPTION_REALS     /**< mxs_reals */
 } mxs_option_type;

@@ -64,6 +64,9 @@ mxs_status mxs_option_describe(const mxs_option *option, mxs_text *out) {
     MXS_TRY(mxs_text_add(
         out, "iterations (200), a time (30s, 10min, 2h), or both (200,10min); 0 is never"));
     break;
+  case MXS_OPTION_TIME:
+    MXS_TRY(mxs_text_add(out, "a time (30s, 10min, 2h, 1d, 1-12:00:00)"));
+    break;
   }
   if (option->automatic != NULL)
     MXS_TRY(mxs_text_add(out, ", or %s", option->automatic));
@@ -113,6 +116,15 @@ static mxs_status format_cadence(const mxs_cadence *value, mxs_text *out) {
   return mxs_text_add(out, "%s", text);
 }
 
+static mxs_status format_time(const mxs_option *option, double seconds, mxs_text *out) {
+  if (option->automatic != NULL && isnan(seconds))
+    return mxs_text_add(out, "%s", option->automatic);
+  if (seconds == 0.0)
+    return mxs_text_add(out, "0s");
+  const mxs_cadence time = {.seconds = seconds};
+  return format_cadence(&time, out);
+}
+
 static mxs_status format_choice(const mxs_choice *choice, int value, mxs_text *out) {
   for (; choice->word != NULL; choice++)
     if (choice->value == value)
@@ -139,6 +151,8 @@ mxs_status mxs_table_format(const mxs_table *table, const void *fields, int inde
     return string == NULL ? MXS_OK : mxs_text_add(out, "%s", string);
   case MXS_OPTION_CADENCE:
     return format_cadence(field, out);
+  case MXS_OPTION_TIME:
+    return format_time(option, *(const double *)field, out);
   case MXS_OPTION_INTEGERS:
     return format_integers(option, field, out);
   case MXS_OPTION_REALS:

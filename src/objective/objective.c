@@ -233,13 +233,15 @@ mxs_status mxs_objective_pass(mxs_objective *o,
     mxs_reducer_count(o->reducer, WORD_FAILED, status != MXS_OK);
     mxs_reducer_count(o->reducer, WORD_STOP, requests->stop);
     mxs_reducer_count(o->reducer, WORD_CHECKPOINT, requests->checkpoint);
+    mxs_reducer_count(o->reducer, WORD_WALLTIME, requests->walltime);
     o->compute_s += MPI_Wtime() - begin;
     mxs_reducer_finish(o->reducer, &reduced);
     o->passes++;
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
   if (reduced.words[WORD_FAILED] > 0)
     return mxs_comm_agree(o->problem->comm, status);
-  *requests = (mxs_requests){reduced.words[WORD_STOP], reduced.words[WORD_CHECKPOINT]};
+  *requests = (mxs_requests){reduced.words[WORD_STOP], reduced.words[WORD_CHECKPOINT],
+                             reduced.words[WORD_WALLTIME]};
   const double begin = MPI_Wtime();
   for (int64_t r = 0; r < o->replicas; r++)
     if (!points[r].idle)

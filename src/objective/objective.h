@@ -33,7 +33,7 @@ typedef struct mxs_evaluation {
 
 /** What ranks ask for; it travels with a pass. In: 0 or 1 of this rank; out: ranks that asked. */
 typedef struct mxs_requests {
-  int64_t stop, checkpoint;
+  int64_t stop, checkpoint, walltime;
 } mxs_requests;
 
 /** Workspace for `replicas` points with factors of k[r] columns, on `threads` threads a rank.

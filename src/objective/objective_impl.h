@@ -11,7 +11,7 @@
 enum { LEAF_GU, LEAF_GV, LEAF_LOSS, LEAF_VALIDATION, LEAF_QUANTITIES = MXS_OBJECTIVE_SCALES };
 
 /** Status words of the reduction. */
-enum { WORD_FAILED, WORD_STOP, WORD_CHECKPOINT };
+enum { WORD_FAILED, WORD_STOP, WORD_CHECKPOINT, WORD_WALLTIME };
 
 /** One replica. */
 typedef struct mxsi_replica {

@@ -36,15 +36,29 @@ static int wants_stop(mxsi_run *run, int64_t iteration, double now) {
   return number != 0 || run->stop_file || run->trouble != MXS_OK;
 }
 
+/* Checkpoints may cost a share of the time: one that took t is followed by t (1 / share - 1) of
+ * work. */
+static int is_spaced_out(const mxsi_run *run, double now) {
+  return now - run->saved_at >= run->save_s * (1.0 / run->settings.checkpoint_share - 1.0);
+}
+
 /* The iteration is that of the replica furthest ahead among those running, and falls when it ends
  * ahead of the others. */
-static int is_checkpoint_due(const mxsi_run *run, int64_t iteration, double now) {
+static int is_checkpoint_due(mxsi_run *run, int64_t iteration, double now) {
   const mxs_cadence every = run->settings.checkpoint_every;
   if (iteration == run->saved_iteration)
     return 0;
-  return (every.iterations > 0 &&
-          iteration / every.iterations != run->saved_iteration / every.iterations) ||
-         (every.seconds > 0 && now - run->saved_at >= every.seconds);
+  const int due = (every.iterations > 0 &&
+                   iteration / every.iterations != run->saved_iteration / every.iterations) ||
+                  (every.seconds > 0 && now - run->saved_at >= every.seconds);
+  const int waits = due && run->saved && !is_spaced_out(run, now);
+  if (waits && !run->spaced)
+    mxsi_log_line(&run->log, MXSI_BOTH,
+                  "  checkpoints take %.2g s each: they are spaced out to %.3g %% of the time "
+                  "(checkpoint_share)",
+                  run->save_s, 100.0 * run->settings.checkpoint_share);
+  run->spaced = run->spaced || waits;
+  return due && !waits;
 }
 
 static int on_poll(void *ctx, int64_t iteration) {
@@ -57,6 +71,8 @@ static int on_poll(void *ctx, int64_t iteration) {
   }
   if (run->root && is_checkpoint_due(run, iteration, now))
     request |= MXS_REQUEST_CHECKPOINT;
+  if (run->root && mxsi_walltime_is_up(run, now))
+    request |= MXS_REQUEST_WALLTIME;
   return request;
 }
 
@@ -99,10 +115,11 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   const mxs_status status = mxs_ckpt_write(run->comm, run->path, run->tag, &info, arrays, count,
                                            run->histories, run->config);
   run->saved_at = mxs_clock();
+  run->save_s = run->saved_at - began;
+  run->saved = 1;
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
   if (status == MXS_OK)
-    mxsi_log_event(&run->log, "checkpoint", iteration,
-                   json_pack("{s:f}", "seconds", run->saved_at - began));
+    mxsi_log_event(&run->log, "checkpoint", iteration, json_pack("{s:f}", "seconds", run->save_s));
   return status;
 }
 

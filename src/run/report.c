@@ -26,7 +26,7 @@ static void say(mxsi_run *run, const char *label, const char *text) {
 }
 
 void mxsi_report_load(mxsi_run *run) {
-  char line[64];
+  char line[128];
   say(run, "directory", run->path);
   if (run->resumed != NULL) {
     (void)snprintf(line, sizeof line, "from iteration %lld",
@@ -34,6 +34,13 @@ void mxsi_report_load(mxsi_run *run) {
     say(run, "resumed", line);
   }
   say(run, "problem", run->settings.problem);
+  if (run->root && isfinite(run->time_up_at)) {
+    char left[32];
+    mxsi_duration_text(fmax(run->time_up_at - mxs_clock(), 0.0), left);
+    (void)snprintf(line, sizeof line, "stops with a checkpoint within %s%s", left,
+                   isnan(run->settings.max_walltime) ? ", when the Slurm job ends" : "");
+    say(run, "time", line);
+  }
 }
 
 static void report_problem(mxsi_run *run) {
@@ -212,6 +219,8 @@ void mxsi_report_end(mxsi_run *run,
     what = "target reached";
   else if (result->reason == MXS_REASON_TOLERANCE)
     what = "tolerance reached";
+  else if (result->reason == MXS_REASON_WALLTIME)
+    what = "stopped, the time is up";
   else if (result->reason == MXS_REASON_DIVERGED) {
     what = "diverged";
     advice = "; try a smaller step or alpha";

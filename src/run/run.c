@@ -38,6 +38,7 @@ static mxs_status begin(mxsi_run *run) {
     status =
         mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
   MXS_TRY(mxs_comm_agree(run->comm, status));
+  mxsi_walltime_begin(run);
   mxs_machine_find(run->comm, &run->machine);
   if (run->settings.threads > 1)
     (void)snprintf(threads, sizeof threads, ", %lld threads each,",
@@ -190,6 +191,15 @@ static double memory_bytes(const mxsi_run *run) {
                           run->replicas, mxs_solver_profile(run->solver).threads, 1);
 }
 
+static double state_bytes(mxsi_run *run) {
+  mxs_array *arrays = NULL;
+  const int64_t count = mxs_solver_state(run->solver, &arrays);
+  double bytes = 0.0;
+  for (int64_t i = 0; i < count; i++)
+    bytes += (double)arrays[i].rows * (double)arrays[i].cols * sizeof(double);
+  return bytes;
+}
+
 static mxs_status solve(mxsi_run *run, int *exit_code) {
   const mxs_hooks hooks = mxsi_run_hooks(run);
   MXS_TRY(mxsi_profile_limit(run));
@@ -200,6 +210,7 @@ static mxs_status solve(mxsi_run *run, int *exit_code) {
   MXS_TRY(commit(run));
   run->saved_iteration = run->saved_iteration >= 0 ? run->saved_iteration : 0;
   run->saved_at = mxs_clock();
+  mxsi_walltime_state(run, state_bytes(run));
   mxs_status status = mxs_solver_run(run->solver, &hooks, run->results);
   if (status == MXS_OK)
     status = finish(run, exit_code);

@@ -241,7 +241,13 @@ typedef struct mxsi_run {
   char trouble_text[1024];
   int64_t saved_iteration;
   double saved_at, stop_looked_at, began_at, load_s;
-  double limit; /**< mxsi_profile_limit() */
+  double save_s;     /**< what the last checkpoint took */
+  double time_up_at; /**< when this start must have ended; INFINITY: it need not */
+  double polled_at;  /**< the last poll; 0: none yet */
+  double pass_s;     /**< from a poll to the next, the longest of the last ones */
+  int saved;         /**< this start has written one */
+  int spaced;        /**< told that checkpoints are further apart than asked for */
+  double limit;      /**< mxsi_profile_limit() */
   int stop_file, signal_told;
 } mxsi_run;
 
@@ -316,6 +322,17 @@ MXS_CHECKED mxs_status mxsi_profile_limit(mxsi_run *run);
 
 /** Collective. */
 mxsi_timings mxsi_profile_gather(const mxsi_run *run);
+
+/* ---- walltime.c ----------------------------------------------------------------------------- */
+
+/** Find out when this start has to end: run->time_up_at. */
+void mxsi_walltime_begin(mxsi_run *run);
+
+/** A first guess at what a checkpoint of `bytes` bytes takes. */
+void mxsi_walltime_state(mxsi_run *run, double bytes);
+
+/** Whether there is no time for another pass, a checkpoint and the end; asked before each pass. */
+int mxsi_walltime_is_up(mxsi_run *run, double now);
 
 /** Callbacks of the solver. */
 mxs_hooks mxsi_run_hooks(mxsi_run *run);

@@ -94,17 +94,19 @@ static int diverged(const mxs_problem *p, mxsi_trajectory *t, const mxs_evaluati
   return at->loss > DIVERGED * fmax(t->number.loss_start, zero);
 }
 
-static mxs_reason end_reason(const mxs_solver *s, int64_t r, int64_t stop) {
+static mxs_reason end_reason(const mxs_solver *s, int64_t r, const mxs_requests *requests) {
   const mxs_solve_options *o = &s->options;
   if (o->tolerance > 0.0 && s->result[r].relative_residual <= o->tolerance)
     return MXS_REASON_TOLERANCE;
   if (s->trajectory[r].count.iteration >= o->max_iterations)
     return MXS_REASON_TARGET;
-  return stop > 0 ? MXS_REASON_STOPPED : MXS_REASON_RUNNING;
+  if (requests->stop > 0)
+    return MXS_REASON_STOPPED;
+  return requests->walltime > 0 ? MXS_REASON_WALLTIME : MXS_REASON_RUNNING;
 }
 
 /* What the pass, which took `passes` over A, says of a trajectory. */
-static void judge(mxs_solver *s, int64_t r, int64_t stop, int64_t passes) {
+static void judge(mxs_solver *s, int64_t r, const mxs_requests *requests, int64_t passes) {
   mxsi_trajectory *t = &s->trajectory[r];
   const mxs_evaluation *at = &s->at[r];
   mxs_result *result = &s->result[r];
@@ -112,7 +114,7 @@ static void judge(mxs_solver *s, int64_t r, int64_t stop, int64_t passes) {
   result->loss = at->loss;
   result->validation_loss = at->validation_loss;
   result->relative_residual = relative_residual(s->problem, at->loss);
-  result->reason = diverged(s->problem, t, at) ? MXS_REASON_DIVERGED : end_reason(s, r, stop);
+  result->reason = diverged(s->problem, t, at) ? MXS_REASON_DIVERGED : end_reason(s, r, requests);
   result->passes_over_A = (double)(t->count.passes + passes);
   t->next_phase = t->phase;
 }
@@ -215,15 +217,18 @@ static int64_t count_running(const mxs_solver *s) {
 
 mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count) {
   int stopped = 0;
+  int late = 0;
   int target = 0;
   int tolerance = 0;
   for (int64_t r = 0; r < count; r++) {
     const mxs_reason reason = results[r].reason;
     stopped += reason == MXS_REASON_STOPPED;
+    late += reason == MXS_REASON_WALLTIME;
     target += reason == MXS_REASON_TARGET;
     tolerance += reason == MXS_REASON_TOLERANCE;
   }
   return stopped > 0     ? MXS_REASON_STOPPED
+         : late > 0      ? MXS_REASON_WALLTIME
          : target > 0    ? MXS_REASON_TARGET
          : tolerance > 0 ? MXS_REASON_TOLERANCE
                          : MXS_REASON_DIVERGED;
@@ -247,13 +252,14 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
   const int64_t iteration = choose_points(s);
   const int request = hooks->poll != NULL ? hooks->poll(hooks->ctx, iteration) : 0;
   mxs_requests requests = {(request & MXS_REQUEST_STOP) != 0,
-                           (request & MXS_REQUEST_CHECKPOINT) != 0};
+                           (request & MXS_REQUEST_CHECKPOINT) != 0,
+                           (request & MXS_REQUEST_WALLTIME) != 0};
   const int64_t before = mxsi_solver_passes(s);
   MXS_TRY(mxs_objective_pass(s->objective, s->points, &requests, s->at));
   const int64_t made = mxsi_solver_passes(s) - before;
   for (int64_t r = 0; r < s->replicas; r++)
     if (!s->points[r].idle)
-      judge(s, r, requests.stop, made);
+      judge(s, r, &requests, made);
   const int ends = count_running(s) == 0;
   const mxs_reason reason = ends ? mxs_reason_of_all(s->result, s->replicas) : MXS_REASON_RUNNING;
   tell_progress(s, hooks, iteration);

@@ -33,6 +33,8 @@ const char *mxs_reason_text(mxs_reason reason) {
     return "stopped";
   case MXS_REASON_DIVERGED:
     return "diverged";
+  case MXS_REASON_WALLTIME:
+    return "walltime";
   }
   return "unknown";
 }

@@ -138,7 +138,9 @@ def run(*arguments, limit=LIMIT, **options):
 
 
 def options(**settings):
-    """--key value ..."""
+    """--key value ...; checkpoints come when they are asked for, whatever they take."""
+    if "checkpoint_every" in settings:
+        settings.setdefault("checkpoint_share", 1)
     return [text for key, value in settings.items() for text in (f"--{key}", repr(value) if isinstance(value, float) else str(value))]
 
 
@@ -238,10 +240,10 @@ class Case(unittest.TestCase):
         self.run_ok("gen", *options(**settings), "-o", path, np=np)
         return path
 
-    def solve(self, problem, name="run", np=1, code=0, extra=(), **settings):
+    def solve(self, problem, name="run", np=1, code=0, extra=(), env=(), **settings):
         """Solve into self.dir/name; returns the directory."""
         directory = self.dir / name
-        self.outcome = self.run_ok("solve", *options(problem=problem, **settings), *extra, "-o", directory, np=np, code=code)
+        self.outcome = self.run_ok("solve", *options(problem=problem, **settings), *extra, "-o", directory, np=np, code=code, env=env)
         return directory
 
     def assert_same_bits(self, a, b, note=""):

@@ -143,7 +143,6 @@ static void unknown_keys(void **state) {
   static const char *const later[] = {
       "batch",
       "stop",
-      "max_walltime",
       "",
       "zzzzzzzz",
       "k_",

@@ -173,10 +173,11 @@ static void cadences(void **state) {
               {"120s", "2min", 0, 120.0},
               {"1.5h", "90min", 0, 5400.0},
               {"0.1s", "0.1s", 0, 0.1},
+              {"24h", "1d", 0, 86400.0},
               {"0", "0", 0, 0.0}};
   static const char *const bad[] = {"",        ",",      "200,",        ",200",      "200,300",
                                     "1s,2min", "10 min", "min",         "s",         "-5",
-                                    "-5s",     "1.5",    "5m",          "5d",        "nans",
+                                    "-5s",     "1.5",    "5m",          "5w",        "nans",
                                     "infh",    "1e400s", "200,10min,3", "10minutes", "1e-400s"};
   for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
     mxs_cadence value = {-1, -1.0};
@@ -193,6 +194,33 @@ static void cadences(void **state) {
   for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
     mxs_cadence value = {-1, -1.0};
     if (mxs_parse_cadence(bad[i], &value) != MXS_ERR_SETTINGS || value.iterations != -1)
+      fail_msg("'%s' was taken", bad[i]);
+  }
+}
+
+static void times(void **state) {
+  (void)state;
+  static const struct {
+    const char *text;
+    double seconds;
+  } good[] = {{"30s", 30.0},           {"1.5h", 5400.0},
+              {"2d", 172800.0},        {"0s", 0.0},
+              {"05:30", 330.0},        {"90:00", 5400.0},
+              {"01:00:00", 3600.0},    {"100:00:01", 360001.0},
+              {"1-00:00:00", 86400.0}, {"2-12:30:15", 217815.0}};
+  static const char *const bad[] = {"",          "30",         "5:3",         "1:2:3",
+                                    "1-2",       "1-05:30",    "-1-05:30:00", "1:60",
+                                    "00:00:60",  "1:00:00:00", "1--00:00:00", "a:00",
+                                    "UNLIMITED", "1:00s",      "-5s"};
+  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    double value = -1.0;
+    if (mxs_parse_time(good[i].text, &value) != MXS_OK || value < good[i].seconds ||
+        value > good[i].seconds)
+      fail_msg("'%s' came to %g", good[i].text, value);
+  }
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    double value = -1.0;
+    if (mxs_parse_time(bad[i], &value) != MXS_ERR_SETTINGS || value >= 0.0)
       fail_msg("'%s' was taken", bad[i]);
   }
 }
@@ -247,6 +275,7 @@ int main(void) {
       cmocka_unit_test(reals),
       cmocka_unit_test(shortest_text_reads_back),
       cmocka_unit_test(cadences),
+      cmocka_unit_test(times),
       cmocka_unit_test(locale_has_no_say),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
