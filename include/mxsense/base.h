@@ -36,6 +36,7 @@ extern "C" {
   X(MXS_ERR_MEMORY, 70, "out of memory")                                                           \
   X(MXS_ERR_NUMERIC, 70, "numerical breakdown")                                                    \
   X(MXS_ERR_ARG, 70, "invalid argument")                                                           \
+  X(MXS_ERR_CORRUPT, 70, "replicated state was corrupted")                                         \
   X(MXS_ERR_CREATE, 73, "cannot create")                                                           \
   X(MXS_ERR_IO, 74, "input or output failed")                                                      \
   X(MXS_ERR_PERMISSION, 77, "permission denied or in use")                                         \

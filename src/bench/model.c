@@ -25,9 +25,9 @@ static mxs_status run_commit(void *ctx) {
 static mxs_status run_finish(void *ctx) {
   const leaves *l = ctx;
   mxs_reduced reduced;
-  mxs_reducer_finish(l->reducer, &reduced);
+  const mxs_status status = mxs_reducer_finish(l->reducer, 0, &reduced);
   mxs_reducer_begin(l->reducer);
-  return MXS_OK;
+  return status;
 }
 
 mxs_status mxs_bench_measure_reduction(const mxs_comm *comm,

@@ -40,7 +40,8 @@ typedef struct mxs_ckpt_info {
  *  current -> previous, temporary -> current, fsync of the directory. On failure the temporary file
  *  is removed and what was there stays. Arrays are replicated: the same on all ranks. `histories`:
  *  info->replicas of them.
- *  @retval MXS_ERR_IO the text says which step failed on which rank */
+ *  @retval MXS_ERR_IO the text says which step failed on which rank
+ *  @retval MXS_ERR_CORRUPT the ranks do not hold the same; nothing was written */
 MXS_CHECKED mxs_status mxs_ckpt_write(const mxs_comm *comm,
                                       const char *dir,
                                       const char *tag,

@@ -290,9 +290,7 @@ mxs_status mxs_ckpt_write(const mxs_comm *comm,
     status = collect(&s, arrays, count, histories);
   MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
   MXS_TRY_GOTO(status,
-               mxs_comm_same(comm, mxs_hash64(s.seal, sizeof s.seal, 0), "state to save",
-                             "memory or arithmetic went wrong; resume from the last checkpoint"),
-               cleanup);
+               mxs_comm_replicated(comm, mxs_hash64(s.seal, sizeof s.seal, 0)), cleanup);
   status = save(&s);
   if (status != MXS_OK && comm->rank == 0) {
     (void)unlink(s.temporary);

@@ -69,6 +69,54 @@ mxs_status mxs_comm_same(const mxs_comm *comm,
                   what, remedy);
 }
 
+/* Ranks whose digest equals that of `rank`. */
+static int count_equal(const uint64_t *digests, int size, int rank) {
+  int equal = 0;
+  for (int r = 0; r < size; r++)
+    equal += digests[r] == digests[rank];
+  return equal;
+}
+
+/* The rank to name: one whose state fewest share; of two that differ, the later. */
+static int find_odd_rank(const uint64_t *digests, int size) {
+  int odd = size - 1;
+  for (int r = size - 1; r >= 0; r--)
+    if (count_equal(digests, size, r) < count_equal(digests, size, odd))
+      odd = r;
+  return odd;
+}
+
+static mxs_status fail_replicated(const mxs_comm *comm, uint64_t digest) {
+  uint64_t *digests = NULL;
+  char host[MPI_MAX_PROCESSOR_NAME] = "";
+  int length = 0;
+  MXS_TRY(mxs_comm_agree(comm, mxs_alloc(comm->size, sizeof *digests, &digests)));
+  MPI_Allgather(&digest, 1, MPI_UINT64_T, digests, 1, MPI_UINT64_T, comm->mpi);
+  const int odd = find_odd_rank(digests, comm->size);
+  const int equal = count_equal(digests, comm->size, odd);
+  mxs_release(&digests);
+  MPI_Get_processor_name(host, &length);
+  MPI_Bcast(host, (int)sizeof host, MPI_CHAR, odd, comm->mpi);
+  if (comm->size == 2)
+    return mxs_fail(MXS_ERR_CORRUPT,
+                    "rank 1 (host %s) and rank 0 hold different factors or sums: memory or network "
+                    "went wrong",
+                    host);
+  return mxs_fail(
+      MXS_ERR_CORRUPT,
+      "rank %d (host %s) holds other factors or sums than %d of the %d ranks: memory or "
+      "network went wrong",
+      odd, host, comm->size - equal, comm->size);
+}
+
+mxs_status mxs_comm_replicated(const mxs_comm *comm, uint64_t digest) {
+  uint64_t extremes[2] = {digest, ~digest};
+  if (comm->size == 1)
+    return MXS_OK;
+  MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_UINT64_T, MPI_MAX, comm->mpi);
+  return extremes[0] == ~extremes[1] ? MXS_OK : fail_replicated(comm, digest);
+}
+
 void mxs_comm_bcast(const mxs_comm *comm, void *data, int64_t bytes, int root) {
   const int64_t piece = INT64_C(1) << 30;
   for (int64_t done = 0; done < bytes; done += piece) {

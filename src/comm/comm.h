@@ -32,6 +32,12 @@ MXS_CHECKED mxs_status mxs_comm_same(const mxs_comm *comm,
                                      const char *what,
                                      const char *remedy);
 
+/** Check that all ranks hold the same state, by its 64-bit digest. Collective; one allreduce of two
+ *  words while they do.
+ *  @retval MXS_ERR_CORRUPT they do not; the text names the rank and host that is alone with its
+ *  state, or else the first two that differ */
+MXS_CHECKED mxs_status mxs_comm_replicated(const mxs_comm *comm, uint64_t digest);
+
 /** Broadcast `bytes` bytes from rank `root`, in pieces where they exceed MPI's counts. Collective.
  */
 void mxs_comm_bcast(const mxs_comm *comm, void *data, int64_t bytes, int root);

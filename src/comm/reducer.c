@@ -1,5 +1,6 @@
 #include "comm/reducer.h"
 
+#include "base/hash.h"
 #include "base/simd.h"
 
 #include <math.h>
@@ -245,19 +246,31 @@ static void counters_from_double(mxs_reducer *r) {
   }
 }
 
-void mxs_reducer_finish(mxs_reducer *r, mxs_reduced *out) {
+/* The words of all ranks are the same, whatever they add up to. */
+static mxs_status compare(mxs_reducer *r, uint64_t state) {
+  const double begin = MPI_Wtime();
+  const uint64_t digest = mxs_hash64(r->words, (size_t)words_length(r) * sizeof *r->words, state);
+  const mxs_status status = mxs_comm_replicated(r->comm, digest);
+  r->seconds += MPI_Wtime() - begin;
+  return status;
+}
+
+mxs_status mxs_reducer_finish(mxs_reducer *r, uint64_t state, mxs_reduced *out) {
   *out = (mxs_reduced){.sum = r->sum, .nonfinite = nonfinite_words(r)};
   if (is_exact(r)) {
     allreduce(r, MPI_INT64_T);
+    MXS_TRY(compare(r, state));
     for (int q = 0; q < r->quantities; q++)
       to_double(r, q);
     out->redo = update_scales(r);
   } else {
     counters_to_double(r);
     allreduce(r, MPI_DOUBLE);
+    MXS_TRY(compare(r, state));
     counters_from_double(r);
   }
   memcpy(out->words, status_words(r), sizeof out->words);
+  return MXS_OK;
 }
 
 int64_t mxs_reducer_bytes(const mxs_reducer *r) {

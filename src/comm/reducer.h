@@ -65,8 +65,12 @@ typedef struct mxs_reduced {
   int redo;                 /**< the scale did not fit and was changed: do the pass again */
 } mxs_reduced;
 
-/** Sum over the ranks: one allreduce (one more, of a few words, when `redo` is set). Collective. */
-void mxs_reducer_finish(mxs_reducer *reducer, mxs_reduced *out);
+/** Sum over the ranks: one allreduce, one of two words that compares the sums, and `state`, over
+ * the ranks, and one more of a few words when `redo` is set. Collective. `state`: digest of what
+ * the ranks hold alike, such as the factors of the pass: nothing that a corrupted rank brings about
+ *  gets past here.
+ *  @retval MXS_ERR_CORRUPT the ranks do not hold the same; `*out` is not to be used */
+MXS_CHECKED mxs_status mxs_reducer_finish(mxs_reducer *reducer, uint64_t state, mxs_reduced *out);
 
 /** Bytes that one allreduce carries. Local. */
 int64_t mxs_reducer_bytes(const mxs_reducer *reducer);

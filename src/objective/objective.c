@@ -1,5 +1,6 @@
 #include "objective/objective_impl.h"
 
+#include "base/hash.h"
 #include "la/la.h"
 #include "op/op.h"
 
@@ -219,23 +220,49 @@ static mxs_status evaluate(
   return mxsi_objective_run(o, jobs, project_job, &of);
 }
 
+/* Digest of the points, which all ranks hold alike. */
+static uint64_t digest_points(const mxs_objective *o, const mxs_point *points) {
+  uint64_t digest = 0;
+  for (int64_t r = 0; r < o->replicas; r++) {
+    const mxs_cmat factors[2] = {points[r].U, points[r].V};
+    for (int f = 0; f < 2; f++) {
+      const int contiguous = factors[f].ld == factors[f].cols;
+      const int64_t pieces = contiguous ? 1 : factors[f].rows;
+      const int64_t length = contiguous ? factors[f].rows * factors[f].cols : factors[f].cols;
+      for (int64_t i = 0; i < pieces; i++)
+        digest =
+            mxs_hash64(factors[f].a + i * factors[f].ld, (size_t)length * sizeof(double), digest);
+    }
+  }
+  return digest;
+}
+
+/* The points as they were when the pass began. */
+static mxs_status check_points(const mxs_objective *o, const mxs_point *points, uint64_t before) {
+  if (digest_points(o, points) == before)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_CORRUPT, "the factors changed in memory during a pass over A");
+}
+
 mxs_status mxs_objective_pass(mxs_objective *o,
                               const mxs_point *points,
                               mxs_requests *requests,
                               mxs_evaluation *out) {
   mxs_status status = MXS_OK;
   mxs_reduced reduced = {0};
+  const uint64_t state = digest_points(o, points);
   guess_scales(o, points);
   do {
     const double begin = MPI_Wtime();
     mxs_reducer_begin(o->reducer);
     status = mxsi_objective_blocks(o, points);
+    status = status == MXS_OK ? check_points(o, points, state) : status;
     mxs_reducer_count(o->reducer, WORD_FAILED, status != MXS_OK);
     mxs_reducer_count(o->reducer, WORD_STOP, requests->stop);
     mxs_reducer_count(o->reducer, WORD_CHECKPOINT, requests->checkpoint);
     mxs_reducer_count(o->reducer, WORD_WALLTIME, requests->walltime);
     o->compute_s += MPI_Wtime() - begin;
-    mxs_reducer_finish(o->reducer, &reduced);
+    MXS_TRY(mxs_reducer_finish(o->reducer, state, &reduced));
     o->passes++;
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
   if (reduced.words[WORD_FAILED] > 0)

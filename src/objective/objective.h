@@ -48,7 +48,8 @@ MXS_CHECKED mxs_status mxs_objective_create(mxs_problem *problem,
 void mxs_objective_destroy(mxs_objective **objective);
 
 /** One pass at points[r], with its outcome in out[r]; that of idle points is left as it is.
- *  Collective: an operator that fails on one rank fails the call on all. Cost: 4 m n1 n2 / P flops
+ *  Collective: an operator that fails on one rank fails the call on all. The sums are compared over
+ *  the ranks, with the points, before anything follows from them. Cost: 4 m n1 n2 / P flops
  *  a replica where A is stored, and 4 n1 n2 k flops a block. */
 MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
                                           const mxs_point *points,

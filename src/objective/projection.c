@@ -121,7 +121,7 @@ mxs_status mxs_objective_back_projection(mxs_objective *o, double **S) {
     status = mxsi_objective_run(o, p->train.blocks.own_count, project_block, &to);
     mxs_reducer_count(to.reducer, WORD_FAILED, status != MXS_OK);
     o->compute_s += MPI_Wtime() - begin;
-    mxs_reducer_finish(to.reducer, &reduced);
+    MXS_TRY_GOTO(status, mxs_reducer_finish(to.reducer, 0, &reduced), cleanup);
     o->passes++;
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
   o->other_reduce_s += mxs_reducer_seconds(to.reducer);

@@ -225,9 +225,9 @@ static mxs_status set_totals(const mxs_problem *p, const mxs_data *data, totals 
       status = block_totals(p, data, j, leaf, out);
       mxs_reducer_commit(reducer, leaf);
     }
-    mxs_reducer_finish(reducer, &reduced);
+    MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, status), cleanup);
+    MXS_TRY_GOTO(status, mxs_reducer_finish(reducer, 0, &reduced), cleanup);
   } while (reduced.redo);
-  MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, status), cleanup);
   if (reduced.nonfinite[0] > 0 || reduced.nonfinite[1] > 0) {
     status =
         mxs_fail(MXS_ERR_DATA, "sums of squares of the measurements overflow: rescale A and y");

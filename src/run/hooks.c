@@ -119,6 +119,8 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   run->saved = 1;
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
   if (status == MXS_OK)
+    run->rollbacks = 0;
+  if (status == MXS_OK)
     mxsi_log_event(&run->log, "checkpoint", iteration, json_pack("{s:f}", "seconds", run->save_s));
   return status;
 }
@@ -127,7 +129,7 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
 static mxs_status on_checkpoint(void *ctx, int64_t iteration, mxs_reason reason) {
   mxsi_run *run = ctx;
   const mxs_status status = save(run, iteration, reason);
-  if (status == MXS_OK || reason != MXS_REASON_RUNNING)
+  if (status == MXS_OK || status == MXS_ERR_CORRUPT || reason != MXS_REASON_RUNNING)
     return status;
   if (run->failures >= FAILURES_TO_END)
     return mxs_fail(MXS_ERR_IO, "%d checkpoints in a row failed, the last with: %s", run->failures,

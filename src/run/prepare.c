@@ -163,6 +163,20 @@ static mxs_status restore(mxsi_run *run) {
   return mxs_solver_restored(run->solver);
 }
 
+/* A solver that stands where the checkpoint does, or at the start. Collective. */
+static mxs_status make_solver(mxsi_run *run) {
+  MXS_TRY(create_solver(run));
+  mxsi_replicas_attach(run);
+  run->info = mxs_problem_get_info(run->problem); /* the kernel is known once it was planned */
+  if (run->resumed != NULL)
+    MXS_TRY(restore(run));
+  if (run->resumed != NULL)
+    run->from_previous = strstr(mxs_ckpt_path(run->resumed), "checkpoint.prev.h5") != NULL;
+  mxs_ckpt_destroy(&run->resumed);
+  mxs_release(&run->start);
+  return MXS_OK;
+}
+
 /* Our own kernels give the same bits on every processor, those of BLAS do not. */
 static mxs_status check_kernel(const mxsi_run *run) {
   const char *before = mxs_ckpt_get_info(run->resumed)->blas_kernel;
@@ -185,6 +199,15 @@ static mxs_status find_checkpoint(mxsi_run *run) {
   return status;
 }
 
+mxs_status mxsi_run_roll_back(mxsi_run *run) {
+  mxs_solver_destroy(&run->solver);
+  for (int64_t r = 0; r < run->replicas; r++)
+    mxs_history_clear(&run->histories[r]);
+  run->saved_iteration = 0;
+  MXS_TRY(find_checkpoint(run));
+  return make_solver(run);
+}
+
 mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
   *nothing_to_do = 0;
   MXS_TRY(find_checkpoint(run));
@@ -198,14 +221,5 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
   }
   mxsi_report_load(run);
   MXS_TRY(load_problem(run));
-  MXS_TRY(create_solver(run));
-  mxsi_replicas_attach(run);
-  run->info = mxs_problem_get_info(run->problem); /* the kernel is known once it was planned */
-  if (run->resumed != NULL)
-    MXS_TRY(restore(run));
-  if (run->resumed != NULL)
-    run->from_previous = strstr(mxs_ckpt_path(run->resumed), "checkpoint.prev.h5") != NULL;
-  mxs_ckpt_destroy(&run->resumed);
-  mxs_release(&run->start);
-  return MXS_OK;
+  return make_solver(run);
 }

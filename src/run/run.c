@@ -6,7 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { EXIT_STOPPED = 75, EXIT_DIVERGED = 76 };
+enum { EXIT_STOPPED = 75, EXIT_DIVERGED = 76, MOST_ROLLBACKS = 3 };
 
 static const double lock_patience_s = 30;
 
@@ -200,6 +200,30 @@ static double state_bytes(mxsi_run *run) {
   return bytes;
 }
 
+/* Rank 0: metrics.csv as it was then. */
+static mxs_status rewind_files(mxsi_run *run, const char *why) {
+  mxsi_log_warn(&run->log, "%s; back to iteration %lld", why, (long long)run->saved_iteration);
+  mxsi_log_event(&run->log, "rollback", run->saved_iteration, json_pack("{s:s}", "reason", why));
+  mxsi_replicas_drop(run);
+  if (run->from_previous)
+    MXS_TRY(mxsi_file_rename(&run->dir, "checkpoint.prev.h5", "checkpoint.h5"));
+  return mxsi_replicas_open(run);
+}
+
+/* Ranks that no longer hold the same: what they computed since the last checkpoint is void. */
+static mxs_status roll_back(mxsi_run *run) {
+  char why[1024];
+  (void)snprintf(why, sizeof why, "%s", mxs_last_error());
+  if (run->rollbacks++ == MOST_ROLLBACKS)
+    return mxs_fail(MXS_ERR_CORRUPT,
+                    "%s: for the %dth time since the last checkpoint, which is good: check that "
+                    "host, and run the same line on others",
+                    why, MOST_ROLLBACKS + 1);
+  MXS_TRY(mxsi_run_roll_back(run));
+  run->saved_at = mxs_clock();
+  return mxs_comm_agree(run->comm, run->root ? rewind_files(run, why) : MXS_OK);
+}
+
 static mxs_status solve(mxsi_run *run, int *exit_code) {
   const mxs_hooks hooks = mxsi_run_hooks(run);
   MXS_TRY(mxsi_profile_limit(run));
@@ -212,6 +236,10 @@ static mxs_status solve(mxsi_run *run, int *exit_code) {
   run->saved_at = mxs_clock();
   mxsi_walltime_state(run, state_bytes(run));
   mxs_status status = mxs_solver_run(run->solver, &hooks, run->results);
+  while (status == MXS_ERR_CORRUPT) {
+    MXS_TRY(roll_back(run));
+    status = mxs_solver_run(run->solver, &hooks, run->results);
+  }
   if (status == MXS_OK)
     status = finish(run, exit_code);
   return status;

@@ -234,6 +234,7 @@ typedef struct mxsi_run {
   int committed; /**< files of this run are in the directory */
   int iterated;  /**< a pass was made: from here on nothing is undone */
   int failures;  /**< checkpoints that failed since the last good one */
+  int rollbacks; /**< since the last good one */
   int ended;     /**< the files tell how the run ended */
   int history_failed;
   mxs_status
@@ -255,6 +256,10 @@ typedef struct mxsi_run {
  *  on. `*nothing_to_do` is set when the run there has met its target. Writes nothing. Collective.
  */
 MXS_CHECKED mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do);
+
+/** Bring the run back to its last checkpoint, or to its start where there is none yet: a new solver
+ *  on the problem that is loaded. Writes nothing. Collective. */
+MXS_CHECKED mxs_status mxsi_run_roll_back(mxsi_run *run);
 
 /** Read the factors that `init` names into run->start. Collective.
  *  @retval MXS_ERR_DATA shapes are not n1 x k and n2 x k */

@@ -297,6 +297,69 @@ static void own_operator(void **state) {
   assert_everywhere(difference < 1e-10);
 }
 
+/* Memory that goes wrong on the last rank: between passes, or while one is under way. */
+typedef struct rot {
+  entries e;
+  mxs_solver *solver;
+  int calls, in_pass;
+} rot;
+
+static void flip(mxs_solver *solver) {
+  mxs_array *arrays = NULL;
+  (void)mxs_solver_state(solver, &arrays);
+  assert_string_equal(arrays[0].name, "factors/U");
+  ((uint64_t *)arrays[0].data)[5] ^= 1; /* the last bit of an entry */
+}
+
+static int rot_poll(void *ctx, int64_t iteration) {
+  rot *r = ctx;
+  if (iteration == 7 && !r->in_pass && mpi_test_rank() == mpi_test_size() - 1)
+    flip(r->solver);
+  return 0;
+}
+
+static mxs_status rot_apply(
+    void *self, int64_t first, int64_t count, mxs_cmat U, mxs_cmat V, double *z) {
+  rot *r = self;
+  if (r->in_pass && r->solver != NULL && r->calls++ == 9 && mpi_test_rank() == mpi_test_size() - 1)
+    flip(r->solver);
+  return entries_apply(&r->e, first, count, U, V, z);
+}
+
+static mxs_status rot_y(void *self, int64_t first, int64_t count, double *y) {
+  return entries_y(&((rot *)self)->e, first, count, y);
+}
+
+static void factors_that_change_are_noticed(void **state) {
+  (void)state;
+  static const mxs_op_table table = {.name = "rot",
+                                     .apply = rot_apply,
+                                     .adjoint_mul = entries_adjoint,
+                                     .frobenius2 = entries_norm};
+  for (int in_pass = 0; in_pass <= 1; in_pass++) {
+    rot r = {.in_pass = in_pass};
+    double u[N1], v[N2];
+    fill(&r.e, u, v);
+    mxs_problem_spec spec = spec_of(&r.e, &table, u, v);
+    spec.self = &r;
+    spec.measurements = rot_y;
+    const mxs_problem_options options = {.k = K};
+    const mxs_solve_options how = settings();
+    const mxs_hooks hooks = {.ctx = &r, .poll = rot_poll};
+    mxs_problem *problem = NULL;
+    mxs_result result;
+    assert_ok(mxs_problem_create(MPI_COMM_WORLD, &spec, &options, &problem));
+    assert_ok(mxs_solver_create(problem, &how, &r.solver));
+    const mxs_status status = mxs_solver_run(r.solver, &hooks, &result);
+    /* A rank that is alone has nobody to compare with between passes. */
+    const int noticed = in_pass || mpi_test_size() > 1;
+    assert_everywhere(status == (noticed ? MXS_ERR_CORRUPT : MXS_OK));
+    assert_everywhere(!noticed || result.iterations < ITERATIONS);
+    mxs_solver_destroy(&r.solver);
+    mxs_problem_destroy(&problem);
+  }
+}
+
 static void failure_on_one_rank(void **state) {
   (void)state;
   entries e;
@@ -395,6 +458,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(same_bits_as_alone),
     cmocka_unit_test(stop_and_restore),
     cmocka_unit_test(own_operator),
+    cmocka_unit_test(factors_that_change_are_noticed),
     cmocka_unit_test(failure_on_one_rank),
     cmocka_unit_test(bad_measurement_is_named),
     cmocka_unit_test(bad_arguments),

@@ -5,7 +5,7 @@
  *   ACTION  kill, stop    SIGKILL, SIGSTOP to this process instead of the call
  *           after_kill, after_stop    the same once the call has returned
  *           hang          never return
- *           flip          MPI_Allreduce: invert a bit of what was received
+ *           flip          MPI_Allreduce: invert bit 28 of a word of what was received
  *           sleep<MS>     wait so many milliseconds first
  *           ENOSPC, EDQUOT, EIO, ENOLCK, ENOMEM, ...    the call fails with this errno
  *           +SECONDS, -SECONDS    clock: wall-clock time is off by so much
@@ -394,7 +394,7 @@ int MPI_Allreduce(
     return MPI_ERR_OTHER;
   const int result = real(send, receive, count, type, op, comm);
   if (r != NULL && strcmp(r->action, "flip") == 0)
-    ((unsigned char *)receive)[(size_t)count * (size_t)size / 2] ^= 0x10;
+    ((uint64_t *)receive)[(size_t)count * (size_t)size / 4 / sizeof(uint64_t)] ^= UINT64_C(1) << 28;
   after(r);
   return result;
 }
