@@ -24,6 +24,7 @@ static int wants_stop(mxsi_run *run, int64_t iteration, double now) {
   if (run->root && !run->stop_file && now - run->stop_looked_at >= stop_file_every_s) {
     run->stop_looked_at = now;
     run->stop_file = mxsi_rundir_has(&run->dir, "STOP");
+    note_trouble(run, mxsi_rundir_check(&run->dir));
   }
   if ((number != 0 || run->stop_file) && !run->signal_told) {
     run->signal_told = 1;
@@ -110,8 +111,8 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
 static mxs_status on_checkpoint(void *ctx, int64_t iteration, mxs_reason reason) {
   mxsi_run *run = ctx;
   const mxs_status status = save(run, iteration, reason);
-  if (status == MXS_OK || reason != MXS_REASON_RUNNING)
-    return status;
+  if (status == MXS_OK || status == MXS_ERR_PERMISSION || reason != MXS_REASON_RUNNING)
+    return status; /* permission: the directory is another run's now */
   if (run->failures >= FAILURES_TO_END)
     return mxs_fail(MXS_ERR_IO, "%d checkpoints in a row failed, the last with: %s", run->failures,
                     mxs_last_error());

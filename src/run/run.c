@@ -72,6 +72,9 @@ static mxs_status commit_root(mxsi_run *run) {
                  json_pack("{s:i, s:s, s:I, s:s}", "ranks", run->comm->size, "host",
                            run->owner.host, "pid", (json_int_t)run->owner.pid, "version",
                            mxs_build_get().version));
+  if (run->dir.taken[0] != '\0')
+    mxsi_log_event(&run->log, "takeover", run->saved_iteration,
+                   json_pack("{s:s}", "from", run->dir.taken));
   return MXS_OK;
 }
 
@@ -224,7 +227,8 @@ static int is_undone(mxs_status status) {
 /* Collective. What goes wrong here cannot change how the run ended. */
 static void end(mxsi_run *run, mxs_status status) {
   const int undo = status != MXS_OK && (!run->committed || (is_undone(status) && !run->iterated));
-  if (status != MXS_OK && run->committed && !undo && !run->ended)
+  /* Permission: the directory is another run's now. */
+  if (status != MXS_OK && status != MXS_ERR_PERMISSION && run->committed && !undo && !run->ended)
     end_badly(run);
   mxs_solver_destroy(&run->solver);
   mxs_problem_destroy(&run->problem);
