@@ -80,6 +80,11 @@ static const mxs_option options[] = {
     {FIELD(checkpoint_every), .type = MXS_OPTION_CADENCE, .preset = "10min",
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
      .help = "between checkpoints, whichever comes first; every end writes one too"},
+    {FIELD(checkpoint_keep), .type = MXS_OPTION_INTEGER, .preset = "0", .automatic = "all",
+     .low = 0, .high = INFINITY, .flags = MXS_OPTION_MAY_CHANGE | MXS_OPTION_MOST,
+     .section = "Output",
+     .help = "older checkpoints that stay, as checkpoint.ITERATION.h5; 0: none are made, none are "
+             "removed"},
     {FIELD(progress), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = progresses,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
      .help = "progress line; auto: on a terminal"},

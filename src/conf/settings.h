@@ -32,10 +32,11 @@ typedef struct mxs_settings {
   int64_t metrics_every;
   int64_t singular_values;
   mxs_cadence checkpoint_every;
-  int storage;   /**< mxs_storage; auto: as in the file */
-  int reduction; /**< mxs_reduction */
-  int svd;       /**< mxs_svd_route */
-  int progress;  /**< mxs_progress */
+  int64_t checkpoint_keep; /**< INT64_MAX: all */
+  int storage;             /**< mxs_storage; auto: as in the file */
+  int reduction;           /**< mxs_reduction */
+  int svd;                 /**< mxs_svd_route */
+  int progress;            /**< mxs_progress */
   int quiet, verbose;
 } mxs_settings;
 

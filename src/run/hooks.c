@@ -84,6 +84,10 @@ static void on_progress(
   mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);
 }
 
+static mxs_status guard(void *ctx) {
+  return mxsi_rundir_check(ctx);
+}
+
 static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   mxs_ckpt_info info = {.iteration = mxsi_replicas_furthest(run),
                         .finished = reason > 0,
@@ -97,8 +101,13 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   (void)snprintf(info.blas_kernel, sizeof info.blas_kernel, "%s", run->machine.blas_kernel);
   const int64_t count = mxs_solver_state(run->solver, &arrays);
   run->saved_iteration = iteration;
-  const mxs_status status = mxs_ckpt_write(run->comm, run->path, run->tag, &info, arrays, count,
-                                           run->histories, run->config);
+  const mxs_ckpt_place place = {.dir = run->path,
+                                .tag = run->tag,
+                                .keep = run->settings.checkpoint_keep,
+                                .guard = guard,
+                                .ctx = &run->dir};
+  const mxs_status status =
+      mxs_ckpt_write(run->comm, &place, &info, arrays, count, run->histories, run->config);
   run->saved_at = mxs_clock();
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
   if (status == MXS_OK)

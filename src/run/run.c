@@ -60,9 +60,9 @@ static mxs_status commit_root(mxsi_run *run) {
                !mxsi_rundir_has(&run->dir, "checkpoint.h5") &&
                !mxsi_rundir_has(&run->dir, "checkpoint.prev.h5");
   mxsi_rundir_sweep(&run->dir, run->replicas > 1 ? run->replicas : 0);
-  if (run->from_previous) /* or the next checkpoint would put the damaged one in the place of the
-                             good one */
-    MXS_TRY(mxsi_file_rename(&run->dir, "checkpoint.prev.h5", "checkpoint.h5"));
+  /* Or the next checkpoint would put a damaged one in the place of a good one. */
+  if (run->resumed_name[0] != '\0' && strcmp(run->resumed_name, "checkpoint.h5") != 0)
+    MXS_TRY(mxsi_file_rename(&run->dir, run->resumed_name, "checkpoint.h5"));
   MXS_TRY(mxsi_file_replace(&run->dir, files[0], run->config));
   MXS_TRY(mxsi_replicas_open(run));
   mxsi_rundir_remove(&run->dir, "summary.json"); /* it tells of an end that is no longer the last */

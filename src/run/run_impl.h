@@ -220,7 +220,7 @@ typedef struct mxsi_run {
   mxs_machine machine;
   char *config; /**< echo of `settings` */
   mxs_ckpt *resumed;
-  int from_previous; /**< it was checkpoint.prev.h5: the newest one is damaged */
+  char resumed_name[64]; /**< its name in the directory; another than checkpoint.h5: that is bad */
   mxs_problem *problem;
   mxs_problem_info info;
   double *start; /**< factors of the file that `init` names: U, then V */
