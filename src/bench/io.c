@@ -57,11 +57,12 @@ static mxs_status write_and_read(const mxs_comm *comm,
   const mxs_history history = {
       .names = &column, .columns = 1, .rows = 1, .capacity = 1, .values = &row};
   const mxs_ckpt_info info = {.reason = "target", .finished = 1};
+  const mxs_ckpt_place place = {.dir = path, .tag = "io-test"};
   mxs_ckpt *ckpt = NULL;
   char *note = NULL;
   MPI_Barrier(comm->mpi);
   const double start = MPI_Wtime();
-  MXS_TRY(mxs_ckpt_write(comm, path, "io-test", &info, arrays, 2, &history, "io test\n"));
+  MXS_TRY(mxs_ckpt_write(comm, &place, &info, arrays, 2, &history, "io test\n"));
   const double written = MPI_Wtime();
   mxs_status status = mxs_ckpt_read_latest(comm, path, &ckpt, &note);
   const double read = MPI_Wtime();

@@ -2,7 +2,8 @@
  *  Verified checkpoints in parallel HDF5: a directory always holds at least one that reads back
  *  with its digests. Room `ckpt`.
  *
- *  Files: DIR/checkpoint.h5 and the one before, DIR/checkpoint.prev.h5. Contents: every array under
+ *  Files: DIR/checkpoint.h5, the one before, DIR/checkpoint.prev.h5, and as many older ones as are
+ *  kept, DIR/checkpoint.<iteration>.h5 of ten digits or more. Contents: every array under
  *  its own name (factors/U, factors/V, state/...), metrics/<column> or, of many replicas,
  *  replica_<r>/metrics/<column>, config (text), manifest (text:
  *  name, type, shape and digest of each dataset), and root attributes format
@@ -35,16 +36,31 @@ typedef struct mxs_ckpt_info {
   int64_t replicas; /**< histories of metrics; 0 means one too */
 } mxs_ckpt_info;
 
+/** Where checkpoints go. */
+typedef struct mxs_ckpt_place {
+  const char *dir;
+  const char *tag; /**< of temporary files, of this process alone; the same on all ranks */
+  int64_t keep;    /**< older ones that stay; INT64_MAX: all; 0: none are made, none removed */
+  /** Asked on rank 0 before anything is made and right before every step that publishes: whether
+   *  the directory is still ours. NULL: it is. */
+  mxs_status (*guard)(void *ctx);
+  void *ctx;
+} mxs_ckpt_place;
+
 /** Write, verify and publish a checkpoint. Collective: written in row slabs by all ranks to
  *  DIR/checkpoint.tmp.<tag>.h5, closed, read back and compared with digests of the memory, fsync,
- *  current -> previous, temporary -> current, fsync of the directory. On failure the temporary file
- *  is removed and what was there stays. Arrays are replicated: the same on all ranks. `histories`:
- *  info->replicas of them.
+ *  current -> previous, temporary -> current, fsync of the directory, older ones than are kept
+ *  removed. On failure the temporary file is removed and what was there stays. Arrays are
+ *  replicated: the same on all ranks. `histories`: info->replicas of them.
+ *
+ *  Of the kept ones, the newest is the file of checkpoint.prev.h5 under a second name. Those of
+ *  this iteration and later ones, which a run has that went back to an older one, stay until it
+ *  gets there again and replaces them.
  *  @retval MXS_ERR_IO the text says which step failed on which rank
- *  @retval MXS_ERR_CORRUPT the ranks do not hold the same; nothing was written */
+ *  @retval MXS_ERR_CORRUPT the ranks do not hold the same; nothing was written
+ *  @retval MXS_ERR_PERMISSION the guard failed: nothing but our temporary file was touched */
 MXS_CHECKED mxs_status mxs_ckpt_write(const mxs_comm *comm,
-                                      const char *dir,
-                                      const char *tag,
+                                      const mxs_ckpt_place *place,
                                       const mxs_ckpt_info *info,
                                       const mxs_array *arrays,
                                       int64_t count,
@@ -54,7 +70,8 @@ MXS_CHECKED mxs_status mxs_ckpt_write(const mxs_comm *comm,
 /** A checkpoint read into memory, every digest verified. */
 typedef struct mxs_ckpt mxs_ckpt;
 
-/** Read the newest good checkpoint of a directory: checkpoint.h5, else checkpoint.prev.h5.
+/** Read the newest good checkpoint of a directory: checkpoint.h5, else checkpoint.prev.h5, else the
+ *  newest good one of those that were kept.
  *  Collective: rank 0 reads, all receive. `*out` = NULL with MXS_OK when there is none. `*note`
  *  (released by mxs_release()) says why the newest was passed over, or is NULL.
  *  @retval MXS_ERR_IO there are checkpoints, but none verifies */
@@ -68,6 +85,13 @@ MXS_CHECKED mxs_status mxs_ckpt_read_latest(const mxs_comm *comm,
 MXS_CHECKED mxs_status mxs_ckpt_read(const mxs_comm *comm, const char *path, mxs_ckpt **out);
 
 void mxs_ckpt_destroy(mxs_ckpt **ckpt);
+
+/** Iterations of the checkpoints that were kept in a directory, newest first; released with
+ *  mxs_release(). Local. */
+MXS_CHECKED mxs_status mxs_ckpt_kept(const char *dir, int64_t **iterations, int64_t *count);
+
+/** Path of the kept checkpoint of an iteration; released with mxs_release(). Local. */
+MXS_CHECKED mxs_status mxs_ckpt_kept_path(const char *dir, int64_t iteration, char **path);
 
 /** Parts of a checkpoint, owned by it. Local. */
 const char *mxs_ckpt_path(const mxs_ckpt *ckpt);

@@ -43,4 +43,11 @@ MXS_CHECKED mxs_status mxsi_ckpt_load(const char *path,
                                       char seal[MXS_STORE_DIGEST_TEXT],
                                       int *newer);
 
+/** Path by which the checkpoint at `path`, which is about to make way, is kept; NULL where it is no
+ *  checkpoint. Released with mxs_release(). Local. */
+MXS_CHECKED mxs_status mxsi_ckpt_path_to_keep(const char *dir, const char *path, char **kept);
+
+/** Remove those of iterations before `iteration` but the newest `keep`. Local. */
+void mxsi_ckpt_prune(const char *dir, int64_t iteration, int64_t keep);
+
 #endif

@@ -217,44 +217,66 @@ mxs_status mxs_ckpt_read(const mxs_comm *comm, const char *path, mxs_ckpt **out)
   return share(comm, out);
 }
 
-/* The one before, after the newest was passed over for `why`. Local: rank 0. */
-static mxs_status load_previous(
-    const char *dir, int newest_missing, const char *why, mxs_ckpt **out, char **note) {
+/* The text of an error joined to what was passed over before. */
+static mxs_status add_reason(char **why) {
+  char *longer = NULL;
+  MXS_TRY(mxs_text_format(&longer, "%s%s%s", *why != NULL ? *why : "", *why != NULL ? "; " : "",
+                          mxs_last_error()));
+  mxs_release(why);
+  *why = longer;
+  return MXS_OK;
+}
+
+/* Try one file: a checkpoint in `*out`, or the reason against it joined to `*why`. A newer format
+ * is no damage: going back would lose work behind the user's back. Local: rank 0. */
+static mxs_status try_file(const char *path, mxs_ckpt **out, char **why, int *missing) {
   char seal[MXS_STORE_DIGEST_TEXT];
   int newer = 0;
-  char *path = NULL;
-  MXS_TRY(mxs_text_format(&path, "%s/checkpoint.prev.h5", dir));
-  mxs_status status = mxsi_ckpt_load(path, out, seal, &newer);
-  if (status == MXS_OK)
-    status = mxs_text_format(note, "%s; going on from %s", why, path);
-  else if (status == MXS_ERR_INPUT && newest_missing)
-    status = MXS_OK;
-  else if (status == MXS_ERR_INPUT || status == MXS_ERR_DATA || status == MXS_ERR_IO)
-    status = mxs_fail(MXS_ERR_IO, "no checkpoint verifies: %s; %s", why, mxs_last_error());
-  if (status != MXS_OK)
-    mxs_ckpt_destroy(out);
-  mxs_release(&path);
+  const mxs_status status = mxsi_ckpt_load(path, out, seal, &newer);
+  const int passed_over = status == MXS_ERR_INPUT || status == MXS_ERR_DATA || status == MXS_ERR_IO;
+  *missing = *missing && status == MXS_ERR_INPUT;
+  return passed_over && !newer ? add_reason(why) : status;
+}
+
+/* The newest good one of those that were kept. Local: rank 0. */
+static mxs_status try_kept(const char *dir, mxs_ckpt **out, char **why, int *missing) {
+  int64_t *iterations = NULL;
+  int64_t count = 0;
+  MXS_TRY(mxs_ckpt_kept(dir, &iterations, &count));
+  mxs_status status = MXS_OK;
+  for (int64_t i = 0; i < count && status == MXS_OK && *out == NULL; i++) {
+    char *path = NULL;
+    status = mxs_ckpt_kept_path(dir, iterations[i], &path);
+    if (status == MXS_OK)
+      status = try_file(path, out, why, missing);
+    mxs_release(&path);
+  }
+  mxs_release(&iterations);
   return status;
 }
 
 /* The newest good one of a directory, NULL when there is none. Local: rank 0. */
 static mxs_status load_latest(const char *dir, mxs_ckpt **out, char **note) {
-  char seal[MXS_STORE_DIGEST_TEXT];
-  int newer = 0;
-  char *path = NULL;
+  static const char *const names[] = {"checkpoint.h5", "checkpoint.prev.h5"};
   char *why = NULL;
-  MXS_TRY(mxs_text_format(&path, "%s/checkpoint.h5", dir));
-  mxs_status status = mxsi_ckpt_load(path, out, seal, &newer);
-  const int passed_over = status == MXS_ERR_INPUT || status == MXS_ERR_DATA || status == MXS_ERR_IO;
-  /* A newer format is no damage: going back would lose work behind the user's back. */
-  if (passed_over && !newer) {
-    const int missing = status == MXS_ERR_INPUT;
-    status = mxs_text_format(&why, "%s", mxs_last_error());
+  int missing = 1;
+  mxs_status status = MXS_OK;
+  for (size_t i = 0; i < sizeof names / sizeof *names && status == MXS_OK && *out == NULL; i++) {
+    char *path = NULL;
+    status = mxs_text_format(&path, "%s/%s", dir, names[i]);
     if (status == MXS_OK)
-      status = load_previous(dir, missing, why, out, note);
+      status = try_file(path, out, &why, &missing);
+    mxs_release(&path);
   }
+  if (status == MXS_OK && *out == NULL)
+    status = try_kept(dir, out, &why, &missing);
+  if (status == MXS_OK && *out != NULL && why != NULL)
+    status = mxs_text_format(note, "%s; going on from %s", why, (*out)->path);
+  else if (status == MXS_OK && *out == NULL && !missing)
+    status = mxs_fail(MXS_ERR_IO, "no checkpoint verifies: %s", why);
+  if (status != MXS_OK)
+    mxs_ckpt_destroy(out);
   mxs_release(&why);
-  mxs_release(&path);
   return status;
 }
 

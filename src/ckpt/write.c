@@ -22,6 +22,7 @@ typedef struct part {
 /* All that goes into a file, and where it goes. */
 typedef struct snapshot {
   const mxs_comm *comm;
+  const mxs_ckpt_place *place;
   const mxs_ckpt_info *info;
   const char *config;
   part *parts;
@@ -31,6 +32,7 @@ typedef struct snapshot {
   char seal[MXS_STORE_DIGEST_TEXT];
   char *temporary, *old, *current, *previous;
   hid_t file;
+  int lost; /* rank 0: the guard failed */
 } snapshot;
 
 static mxs_status add_part(
@@ -104,7 +106,9 @@ static mxs_status collect(snapshot *s,
   return seal_parts(s);
 }
 
-static mxs_status name_files(snapshot *s, const char *dir, const char *tag) {
+static mxs_status name_files(snapshot *s) {
+  const char *dir = s->place->dir;
+  const char *tag = s->place->tag;
   MXS_TRY(mxs_text_format(&s->temporary, "%s/checkpoint.tmp.%s.h5", dir, tag));
   MXS_TRY(mxs_text_format(&s->old, "%s/checkpoint.tmp.%s.old.h5", dir, tag));
   MXS_TRY(mxs_text_format(&s->current, "%s/checkpoint.h5", dir));
@@ -226,37 +230,93 @@ static mxs_status read_back(const snapshot *s) {
   return MXS_OK;
 }
 
-static mxs_status move(const char *from, const char *to) {
+/* Local: rank 0. */
+static mxs_status guard(snapshot *s) {
+  const mxs_ckpt_place *place = s->place;
+  const mxs_status status = place->guard != NULL ? place->guard(place->ctx) : MXS_OK;
+  s->lost = s->lost || status != MXS_OK;
+  return status;
+}
+
+/* One step that publishes, asked for first, and again when it fails: who took the directory over
+ * has removed our temporary file. */
+static mxs_status move(snapshot *s, const char *from, const char *to) {
+  MXS_TRY(guard(s));
   if (rename(from, to) == 0)
     return MXS_OK;
-  return mxs_fail(MXS_ERR_IO, "%s: cannot rename to %s: %s", from, to, strerror(errno));
+  const int error = errno;
+  MXS_TRY(guard(s));
+  return mxs_fail(MXS_ERR_IO, "%s: cannot rename to %s: %s", from, to, strerror(error));
 }
 
-/* Where there are no hard links: between the two renames, the one before is the newest. */
-static mxs_status replace_by_renames(const snapshot *s) {
-  if (rename(s->current, s->previous) != 0 && errno != ENOENT)
-    return mxs_fail(MXS_ERR_IO, "%s: cannot rename to %s: %s", s->current, s->previous,
-                    strerror(errno));
-  return move(s->temporary, s->current);
+static int has_no_links(int error) {
+  return error == EPERM || error == ENOTSUP || error == ENOSYS || error == EMLINK;
 }
 
-/* current -> previous, temporary -> current. The old one keeps a second name until the new one is
- * in place: at every instant there is a current one, and a verified one among current and previous,
- * even if the old one is bad. Local: rank 0. */
-static mxs_status publish(const snapshot *s) {
-  MXS_TRY(mxs_store_sync(s->temporary));
-  (void)unlink(s->old); /* of a run that was killed */
-  if (link(s->current, s->old) == 0) {
-    MXS_TRY(move(s->temporary, s->current));
-    MXS_TRY(move(s->old, s->previous));
+/* A second name for a file that is about to make way; its only one where there are no hard links,
+ * and `movable`. One of this name, of the same iteration, is from before the run went back to an
+ * older checkpoint. */
+static mxs_status keep_one(snapshot *s, const char *path, int movable) {
+  char *kept = NULL;
+  if (s->place->keep == 0)
+    return MXS_OK;
+  MXS_TRY(mxsi_ckpt_path_to_keep(s->place->dir, path, &kept));
+  if (kept == NULL)
+    return MXS_OK;
+  mxs_status status = MXS_OK;
+  if (movable) {
+    status = move(s, path, kept);
   } else {
-    MXS_TRY(replace_by_renames(s));
+    MXS_TRY_GOTO(status, guard(s), cleanup);
+    int error = link(path, kept) == 0 ? 0 : errno;
+    if (error == EEXIST && unlink(kept) == 0)
+      error = link(path, kept) == 0 ? 0 : errno;
+    if (error != 0 && !has_no_links(error))
+      status = mxs_fail(MXS_ERR_IO, "%s: cannot link to %s: %s", path, kept, strerror(error));
   }
-  return mxs_store_sync_parent(s->current);
+cleanup:
+  mxs_release(&kept);
+  return status;
+}
+
+/* Between the two renames, the one before is the newest. */
+static mxs_status replace_without_links(snapshot *s) {
+  MXS_TRY(keep_one(s, s->previous, 1));
+  MXS_TRY(move(s, s->current, s->previous));
+  return move(s, s->temporary, s->current);
+}
+
+/* Current -> previous, temporary -> current. The old one keeps a second name until the new one is
+ * in place: at every instant there is a current one, and a verified one among current and previous,
+ * even if the old one is bad. A failure to link that is not for ever is left for the next time.
+ * Local: rank 0. */
+static mxs_status replace_current(snapshot *s) {
+  MXS_TRY(keep_one(s, s->current, 0));
+  MXS_TRY(guard(s));
+  (void)unlink(s->old); /* of a run that was killed */
+  const int error = link(s->current, s->old) == 0 ? 0 : errno;
+  if (has_no_links(error))
+    return replace_without_links(s);
+  if (error != 0 && error != ENOENT)
+    return mxs_fail(MXS_ERR_IO, "%s: cannot link to %s: %s", s->current, s->old, strerror(error));
+  MXS_TRY(move(s, s->temporary, s->current));
+  return error == 0 ? move(s, s->old, s->previous) : MXS_OK;
+}
+
+/* Local: rank 0. */
+static mxs_status publish(snapshot *s) {
+  const mxs_ckpt_place *place = s->place;
+  MXS_TRY(mxs_store_sync(s->temporary));
+  MXS_TRY(replace_current(s));
+  MXS_TRY(mxs_store_sync_parent(s->current));
+  if (place->keep > 0 && guard(s) == MXS_OK)
+    mxsi_ckpt_prune(place->dir, s->info->iteration, place->keep);
+  return MXS_OK;
 }
 
 /* From memory to a verified, published file. Collective. */
 static mxs_status save(snapshot *s) {
+  MXS_TRY(mxs_comm_agree(s->comm, s->comm->rank == 0 ? guard(s) : MXS_OK));
   mxs_status status = create_file(s);
   if (status == MXS_OK)
     status = mxs_comm_agree(s->comm, write_parts(s));
@@ -276,28 +336,37 @@ static void clear(snapshot *s) {
   mxs_release(&s->previous);
 }
 
+/* After a failure. Collective. */
+static mxs_status give_up(snapshot *s, mxs_status status) {
+  if (s->comm->rank == 0) {
+    (void)unlink(s->temporary);
+    (void)unlink(s->old);
+  }
+  if (mxs_comm_max(s->comm, s->lost) != 0)
+    return status;
+  return status == MXS_ERR_CREATE || status == MXS_ERR_PERMISSION || status == MXS_ERR_DATA
+             ? mxs_fail(MXS_ERR_IO, "%s", mxs_last_error())
+             : status;
+}
+
 mxs_status mxs_ckpt_write(const mxs_comm *comm,
-                          const char *dir,
-                          const char *tag,
+                          const mxs_ckpt_place *place,
                           const mxs_ckpt_info *info,
                           const mxs_array *arrays,
                           int64_t count,
                           const mxs_history *histories,
                           const char *config) {
-  snapshot s = {.comm = comm, .info = info, .config = config, .file = H5I_INVALID_HID};
-  mxs_status status = name_files(&s, dir, tag);
+  snapshot s = {
+      .comm = comm, .place = place, .info = info, .config = config, .file = H5I_INVALID_HID};
+  mxs_status status = name_files(&s);
   if (status == MXS_OK)
     status = collect(&s, arrays, count, histories);
   MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
   MXS_TRY_GOTO(status,
                mxs_comm_replicated(comm, mxs_hash64(s.seal, sizeof s.seal, 0)), cleanup);
   status = save(&s);
-  if (status != MXS_OK && comm->rank == 0) {
-    (void)unlink(s.temporary);
-    (void)unlink(s.old);
-  }
-  if (status == MXS_ERR_CREATE || status == MXS_ERR_PERMISSION || status == MXS_ERR_DATA)
-    status = mxs_fail(MXS_ERR_IO, "%s", mxs_last_error());
+  if (status != MXS_OK)
+    status = give_up(&s, status);
 cleanup:
   clear(&s);
   return status;

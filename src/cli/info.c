@@ -213,6 +213,24 @@ static void print_checkpoint_line(
   mxs_ckpt_destroy(&ckpt);
 }
 
+/* Lines for the checkpoints that were kept, newest first. */
+static mxs_status print_kept(
+    const mxs_cli_session *session, const mxs_comm *self, const char *dir, int *good, int *bad) {
+  int64_t *iterations = NULL;
+  int64_t count = 0;
+  MXS_TRY(mxs_ckpt_kept(dir, &iterations, &count));
+  mxs_status status = MXS_OK;
+  for (int64_t i = 0; i < count && status == MXS_OK; i++) {
+    char *path = NULL;
+    status = mxs_ckpt_kept_path(dir, iterations[i], &path);
+    if (status == MXS_OK)
+      print_checkpoint_line(session, self, path, good, bad);
+    mxs_release(&path);
+  }
+  mxs_release(&iterations);
+  return status;
+}
+
 static mxs_status info_run(const mxs_cli_session *session, const mxs_comm *self, const char *dir) {
   static const char *const names[] = {"checkpoint.h5", "checkpoint.prev.h5"};
   char *path = NULL;
@@ -227,6 +245,7 @@ static mxs_status info_run(const mxs_cli_session *session, const mxs_comm *self,
     print_checkpoint_line(session, self, path, &good, &bad);
     mxs_release(&path);
   }
+  MXS_TRY(print_kept(session, self, dir, &good, &bad));
   MXS_TRY(status);
   if (good + bad == 0)
     mxs_cli_print(session, "  no checkpoint yet\n");

@@ -89,6 +89,11 @@ static const mxs_option options[] = {
      .help =
          "at most this fraction of the time goes into checkpoints of checkpoint_every: one that "
          "comes too soon after a slow one waits; 1: none waits"},
+    {FIELD(checkpoint_keep), .type = MXS_OPTION_INTEGER, .preset = "0", .automatic = "all",
+     .low = 0, .high = INFINITY, .flags = MXS_OPTION_MAY_CHANGE | MXS_OPTION_MOST,
+     .section = "Output",
+     .help = "older checkpoints that stay, as checkpoint.ITERATION.h5; 0: none are made, none are "
+             "removed"},
     {FIELD(progress), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = progresses,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
      .help = "progress line; auto: on a terminal"},

@@ -34,6 +34,7 @@ typedef struct mxs_settings {
   mxs_cadence checkpoint_every;
   double checkpoint_share; /**< of the time of a run, at most, for checkpoints */
   double max_walltime;     /**< seconds of one start; NaN: what the scheduler leaves */
+  int64_t checkpoint_keep; /**< INT64_MAX: all */
   int storage;             /**< mxs_storage; auto: as in the file */
   int reduction;           /**< mxs_reduction */
   int svd;                 /**< mxs_svd_route */

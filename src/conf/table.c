@@ -34,7 +34,7 @@ static mxs_status check_range(const mxs_option *option, double value) {
 }
 
 static mxs_status set_integer(const mxs_option *option, const char *text, int64_t *field) {
-  int64_t value = 0;
+  int64_t value = (option->flags & MXS_OPTION_MOST) != 0 ? INT64_MAX : 0;
   if (option->automatic == NULL || strcmp(text, option->automatic) != 0) {
     MXS_TRY(mxs_parse_integer(text, &value));
     MXS_TRY(check_range(option, (double)value));

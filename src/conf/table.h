@@ -40,7 +40,8 @@ enum {
   MXS_OPTION_ABOVE_LOW = 1,  /**< `low` itself is excluded */
   MXS_OPTION_BELOW_HIGH = 2, /**< `high` itself is excluded */
   MXS_OPTION_MAY_CHANGE = 4, /**< may differ when a run is resumed */
-  MXS_OPTION_REQUIRED = 8    /**< has no default and must be given */
+  MXS_OPTION_REQUIRED = 8,   /**< has no default and must be given */
+  MXS_OPTION_MOST = 16       /**< the automatic value of an integer is INT64_MAX */
 };
 
 typedef struct mxs_choice {

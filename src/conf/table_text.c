@@ -81,8 +81,10 @@ static mxs_status format_real(double value, mxs_text *out) {
 }
 
 static mxs_status format_one_integer(const mxs_option *option, int64_t value, mxs_text *out) {
-  return option->automatic != NULL && value == 0 ? mxs_text_add(out, "%s", option->automatic)
-                                                 : mxs_text_add(out, "%lld", (long long)value);
+  const int64_t automatic = (option->flags & MXS_OPTION_MOST) != 0 ? INT64_MAX : 0;
+  return option->automatic != NULL && value == automatic
+             ? mxs_text_add(out, "%s", option->automatic)
+             : mxs_text_add(out, "%lld", (long long)value);
 }
 
 static mxs_status format_one_real(const mxs_option *option, double value, mxs_text *out) {

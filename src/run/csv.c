@@ -30,11 +30,8 @@ mxs_status mxsi_csv_open(const mxsi_rundir *dir, const mxs_history *history, FIL
   mxs_status status = put_history(*file, history) ? MXS_OK : mxsi_file_fail(dir, csv_name, "write");
   if (status == MXS_OK)
     status = mxsi_file_publish(dir, csv_name, *file);
-  if (status != MXS_OK) {
-    (void)fclose(*file);
-    *file = NULL;
-    mxsi_rundir_remove(dir, "metrics.csv.tmp");
-  }
+  if (status != MXS_OK)
+    mxsi_file_abandon(dir, csv_name, file);
   return status;
 }
 

@@ -12,8 +12,11 @@ mxs_status mxsi_file_fail(const mxsi_rundir *dir, const char *name, const char *
   return mxs_fail(MXS_ERR_IO, "cannot %s %s/%s: %s", what, dir->path, name, strerror(errno));
 }
 
-static void temporary_name(const char *name, char out[NAME_SIZE]) {
-  (void)snprintf(out, NAME_SIZE, "%s.tmp", name);
+/* A name of this ownership alone: what a former owner has begun can never be taken for ours, nor be
+ * published in the place of it. */
+static void temporary_name(const mxsi_rundir *dir, const char *name, char out[NAME_SIZE]) {
+  const mxsi_rundir *owner = dir->owner != NULL ? dir->owner : dir;
+  (void)snprintf(out, NAME_SIZE, "%s.tmp.%s", name, owner->token);
 }
 
 /* fdopen that closes the descriptor when it fails */
@@ -40,7 +43,7 @@ static int reaches_disk(FILE *file) {
 
 mxs_status mxsi_file_begin(const mxsi_rundir *dir, const char *name, FILE **file) {
   char temporary[NAME_SIZE];
-  temporary_name(name, temporary);
+  temporary_name(dir, name, temporary);
   *file =
       stream_of(openat(dir->fd, temporary, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0666), "w");
   return *file == NULL ? mxsi_file_fail(dir, temporary, "create") : MXS_OK;
@@ -48,15 +51,20 @@ mxs_status mxsi_file_begin(const mxsi_rundir *dir, const char *name, FILE **file
 
 mxs_status mxsi_file_publish(const mxsi_rundir *dir, const char *name, FILE *file) {
   char temporary[NAME_SIZE];
-  temporary_name(name, temporary);
+  temporary_name(dir, name, temporary);
   if (!reaches_disk(file))
     return mxsi_file_fail(dir, temporary, "write");
   return mxsi_file_rename(dir, temporary, name);
 }
 
 mxs_status mxsi_file_rename(const mxsi_rundir *dir, const char *from, const char *to) {
-  if (renameat(dir->fd, from, dir->fd, to) != 0)
+  MXS_TRY(mxsi_rundir_check(dir));
+  if (renameat(dir->fd, from, dir->fd, to) != 0) {
+    const int reason = errno;
+    MXS_TRY(mxsi_rundir_check(dir)); /* a new owner removes what a former one has begun */
+    errno = reason;
     return mxsi_file_fail(dir, from, "rename");
+  }
   if (fsync(dir->fd) != 0 &&
       errno != EINVAL) /* EINVAL: file systems that cannot sync directories */
     return mxsi_file_fail(dir, ".", "sync");
@@ -71,21 +79,28 @@ mxs_status mxsi_file_replace(const mxsi_rundir *dir, const char *name, const cha
     status = mxsi_file_fail(dir, name, "write");
   if (status == MXS_OK)
     status = mxsi_file_publish(dir, name, file);
-  if (fclose(file) != 0 && status == MXS_OK)
+  if (status != MXS_OK)
+    mxsi_file_abandon(dir, name, &file);
+  else if (fclose(file) != 0)
     status = mxsi_file_fail(dir, name, "close");
-  if (status != MXS_OK) {
-    char temporary[NAME_SIZE];
-    temporary_name(name, temporary);
-    mxsi_rundir_remove(dir, temporary);
-  }
   return status;
 }
 
+void mxsi_file_abandon(const mxsi_rundir *dir, const char *name, FILE **file) {
+  char temporary[NAME_SIZE];
+  temporary_name(dir, name, temporary);
+  if (*file != NULL)
+    (void)fclose(*file);
+  *file = NULL;
+  (void)unlinkat(dir->fd, temporary, 0); /* ours alone, whoever owns the directory */
+}
+
 mxs_status mxsi_file_append(const mxsi_rundir *dir, const char *name, FILE **file) {
+  *file = NULL;
+  MXS_TRY(mxsi_rundir_check(dir));
   const int fd = openat(dir->fd, name, O_CREAT | O_APPEND | O_RDWR | O_CLOEXEC, 0666);
   struct stat info;
   char last = '\n';
-  *file = NULL;
   if (fd < 0)
     return mxsi_file_fail(dir, name, "open");
   if (fstat(fd, &info) == 0 && info.st_size > 0 && pread(fd, &last, 1, info.st_size - 1) != 1)

@@ -24,6 +24,7 @@ static int wants_stop(mxsi_run *run, int64_t iteration, double now) {
   if (run->root && !run->stop_file && now - run->stop_looked_at >= stop_file_every_s) {
     run->stop_looked_at = now;
     run->stop_file = mxsi_rundir_has(&run->dir, "STOP");
+    note_trouble(run, mxsi_rundir_check(&run->dir));
   }
   if ((number != 0 || run->stop_file) && !run->signal_told) {
     run->signal_told = 1;
@@ -99,6 +100,10 @@ static void on_progress(
   mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);
 }
 
+static mxs_status guard(void *ctx) {
+  return mxsi_rundir_check(ctx);
+}
+
 static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   mxs_ckpt_info info = {.iteration = mxsi_replicas_furthest(run),
                         .finished = reason > 0,
@@ -112,8 +117,13 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   (void)snprintf(info.blas_kernel, sizeof info.blas_kernel, "%s", run->machine.blas_kernel);
   const int64_t count = mxs_solver_state(run->solver, &arrays);
   run->saved_iteration = iteration;
-  const mxs_status status = mxs_ckpt_write(run->comm, run->path, run->tag, &info, arrays, count,
-                                           run->histories, run->config);
+  const mxs_ckpt_place place = {.dir = run->path,
+                                .tag = run->tag,
+                                .keep = run->settings.checkpoint_keep,
+                                .guard = guard,
+                                .ctx = &run->dir};
+  const mxs_status status =
+      mxs_ckpt_write(run->comm, &place, &info, arrays, count, run->histories, run->config);
   run->saved_at = mxs_clock();
   run->save_s = run->saved_at - began;
   run->saved = 1;
@@ -129,7 +139,9 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
 static mxs_status on_checkpoint(void *ctx, int64_t iteration, mxs_reason reason) {
   mxsi_run *run = ctx;
   const mxs_status status = save(run, iteration, reason);
-  if (status == MXS_OK || status == MXS_ERR_CORRUPT || reason != MXS_REASON_RUNNING)
+  /* permission: the directory is another run's now; corrupt: there is nothing to save */
+  if (status == MXS_OK || status == MXS_ERR_PERMISSION || status == MXS_ERR_CORRUPT ||
+      reason != MXS_REASON_RUNNING)
     return status;
   if (run->failures >= FAILURES_TO_END)
     return mxs_fail(MXS_ERR_IO, "%d checkpoints in a row failed, the last with: %s", run->failures,

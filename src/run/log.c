@@ -76,13 +76,13 @@ mxs_status mxsi_log_open(mxsi_log *log, const mxsi_rundir *dir) {
   free(log->pending);
   log->pending = NULL;
   log->copy = file;
-  log->in_file = 1;
+  log->dir = dir;
   return status == MXS_OK ? mxsi_file_append(dir, "events.jsonl", &log->events) : status;
 }
 
 mxs_status mxsi_log_close(mxsi_log *log, const mxsi_rundir *dir) {
   mxs_status status = MXS_OK;
-  if (log->in_file) {
+  if (log->dir != NULL) {
     if (log->failed != 0) {
       errno = log->failed;
       status = mxsi_file_fail(dir, "log.txt or events.jsonl", "write");
@@ -113,6 +113,11 @@ static void hide_live(mxsi_log *log) {
   log->live_shown = 0;
 }
 
+/* Files of a directory that was lost are another run's. */
+static int may_write(const mxsi_log *log) {
+  return log->dir == NULL || mxsi_rundir_owned(log->dir);
+}
+
 void mxsi_log_line(mxsi_log *log, mxsi_where where, const char *format, ...) {
   char line[LINE_SIZE];
   if (!log->root)
@@ -129,7 +134,7 @@ void mxsi_log_line(mxsi_log *log, mxsi_where where, const char *format, ...) {
     hide_live(log);
     put(log, line);
   }
-  if (log->copy != NULL)
+  if (log->copy != NULL && may_write(log))
     check(log, fputs(line, log->copy) >= 0 && fflush(log->copy) == 0);
 }
 
@@ -172,7 +177,7 @@ void mxsi_log_warn(mxsi_log *log, const char *format, ...) {
 
 void mxsi_log_event(mxsi_log *log, const char *event, int64_t iteration, json_t *more) {
   char now[32];
-  if (log->events != NULL) {
+  if (log->events != NULL && may_write(log)) {
     mxsi_utc_now(now);
     json_t *object = json_pack("{s:s, s:s, s:s?, s:I, s:I}", "event", event, "time", now, "job",
                                log->owner->job[0] != '\0' ? log->owner->job : NULL, "restart",

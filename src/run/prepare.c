@@ -171,7 +171,8 @@ static mxs_status make_solver(mxsi_run *run) {
   if (run->resumed != NULL)
     MXS_TRY(restore(run));
   if (run->resumed != NULL)
-    run->from_previous = strstr(mxs_ckpt_path(run->resumed), "checkpoint.prev.h5") != NULL;
+    (void)snprintf(run->resumed_name, sizeof run->resumed_name, "%s",
+                   strrchr(mxs_ckpt_path(run->resumed), '/') + 1);
   mxs_ckpt_destroy(&run->resumed);
   mxs_release(&run->start);
   return MXS_OK;

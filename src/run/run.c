@@ -54,6 +54,14 @@ static mxs_status begin(mxsi_run *run) {
 static const char *const files[] = {"config.yaml", "metrics.csv", "log.txt", "events.jsonl",
                                     "summary.json"};
 
+/* The checkpoint that the run goes on from becomes the newest, or the next one would put a damaged
+ * one in the place of a good one. */
+static mxs_status promote_checkpoint(const mxsi_run *run) {
+  if (run->resumed_name[0] == '\0' || strcmp(run->resumed_name, "checkpoint.h5") == 0)
+    return MXS_OK;
+  return mxsi_file_rename(&run->dir, run->resumed_name, "checkpoint.h5");
+}
+
 /* From here on the directory holds this run. config.yaml comes first: it makes the directory a run.
  */
 static mxs_status commit_root(mxsi_run *run) {
@@ -61,9 +69,7 @@ static mxs_status commit_root(mxsi_run *run) {
                !mxsi_rundir_has(&run->dir, "checkpoint.h5") &&
                !mxsi_rundir_has(&run->dir, "checkpoint.prev.h5");
   mxsi_rundir_sweep(&run->dir, run->replicas > 1 ? run->replicas : 0);
-  if (run->from_previous) /* or the next checkpoint would put the damaged one in the place of the
-                             good one */
-    MXS_TRY(mxsi_file_rename(&run->dir, "checkpoint.prev.h5", "checkpoint.h5"));
+  MXS_TRY(promote_checkpoint(run));
   MXS_TRY(mxsi_file_replace(&run->dir, files[0], run->config));
   MXS_TRY(mxsi_replicas_open(run));
   mxsi_rundir_remove(&run->dir, "summary.json"); /* it tells of an end that is no longer the last */
@@ -73,6 +79,9 @@ static mxs_status commit_root(mxsi_run *run) {
                  json_pack("{s:i, s:s, s:I, s:s}", "ranks", run->comm->size, "host",
                            run->owner.host, "pid", (json_int_t)run->owner.pid, "version",
                            mxs_build_get().version));
+  if (run->dir.taken[0] != '\0')
+    mxsi_log_event(&run->log, "takeover", run->saved_iteration,
+                   json_pack("{s:s}", "from", run->dir.taken));
   return MXS_OK;
 }
 
@@ -205,8 +214,7 @@ static mxs_status rewind_files(mxsi_run *run, const char *why) {
   mxsi_log_warn(&run->log, "%s; back to iteration %lld", why, (long long)run->saved_iteration);
   mxsi_log_event(&run->log, "rollback", run->saved_iteration, json_pack("{s:s}", "reason", why));
   mxsi_replicas_drop(run);
-  if (run->from_previous)
-    MXS_TRY(mxsi_file_rename(&run->dir, "checkpoint.prev.h5", "checkpoint.h5"));
+  MXS_TRY(promote_checkpoint(run));
   return mxsi_replicas_open(run);
 }
 
@@ -263,7 +271,8 @@ static int is_undone(mxs_status status) {
 /* Collective. What goes wrong here cannot change how the run ended. */
 static void end(mxsi_run *run, mxs_status status) {
   const int undo = status != MXS_OK && (!run->committed || (is_undone(status) && !run->iterated));
-  if (status != MXS_OK && run->committed && !undo && !run->ended)
+  /* Permission: the directory is another run's now. */
+  if (status != MXS_OK && status != MXS_ERR_PERMISSION && run->committed && !undo && !run->ended)
     end_badly(run);
   mxs_solver_destroy(&run->solver);
   mxs_problem_destroy(&run->problem);

@@ -40,8 +40,8 @@ typedef struct mxsi_log {
   FILE *copy;
   char *pending; /**< of `copy` while it is in memory */
   size_t pending_size;
-  int in_file;
-  int failed; /**< log.txt or events.jsonl could not be written: errno */
+  const mxsi_rundir *dir; /**< whose files are written; NULL while the copy is in memory */
+  int failed;             /**< log.txt or events.jsonl could not be written: errno */
   FILE *events;
   const mxsi_owner *owner;
 } mxsi_log;
@@ -53,7 +53,8 @@ MXS_CHECKED mxs_status mxsi_log_begin(mxsi_log *log,
                                       const mxs_settings *settings,
                                       const mxsi_owner *owner);
 
-/** From now on the copy is DIR/log.txt, appended, and events go to DIR/events.jsonl. */
+/** From now on the copy is DIR/log.txt, appended, and events go to DIR/events.jsonl, as long as the
+ *  directory is ours. */
 MXS_CHECKED mxs_status mxsi_log_open(mxsi_log *log, const mxsi_rundir *dir);
 
 /** Close what is open, on the disk; may be called again. @retval MXS_ERR_IO a line could not be
@@ -219,7 +220,7 @@ typedef struct mxsi_run {
   mxs_machine machine;
   char *config; /**< echo of `settings` */
   mxs_ckpt *resumed;
-  int from_previous; /**< it was checkpoint.prev.h5: the newest one is damaged */
+  char resumed_name[64]; /**< its name in the directory; another than checkpoint.h5: that is bad */
   mxs_problem *problem;
   mxs_problem_info info;
   double *start; /**< factors of the file that `init` names: U, then V */

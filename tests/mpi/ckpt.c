@@ -76,7 +76,8 @@ static void state_clear(state *s) {
 }
 
 static mxs_status save(const char *dir, const state *s) {
-  return mxs_ckpt_write(comm, dir, "7.0", &s->info, s->arrays, ARRAYS, &s->history, s->config);
+  const mxs_ckpt_place place = {.dir = dir, .tag = "7.0"};
+  return mxs_ckpt_write(comm, &place, &s->info, s->arrays, ARRAYS, &s->history, s->config);
 }
 
 /* 1 when a checkpoint is this state to the last bit. Local. */
@@ -189,7 +190,8 @@ static void test_replicas(void **unused) {
       assert_int_equal(mxs_history_append(&histories[r], row), MXS_OK);
     }
   }
-  assert_ok(mxs_ckpt_write(comm, dir, "7.0", &s.info, s.arrays, ARRAYS, histories, s.config));
+  const mxs_ckpt_place place = {.dir = dir, .tag = "7.0"};
+  assert_ok(mxs_ckpt_write(comm, &place, &s.info, s.arrays, ARRAYS, histories, s.config));
   assert_ok(mxs_ckpt_read(comm, at("replicas", "checkpoint.h5"), &ckpt));
   assert_everywhere(mxs_ckpt_get_info(ckpt)->replicas == REPLICAS);
   for (int r = 0; r < REPLICAS; r++) {
