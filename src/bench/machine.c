@@ -1,9 +1,12 @@
+/* sched_getaffinity(). */
+#define _GNU_SOURCE
 #include "bench/machine.h"
 
 #include "conf/build.h"
 #include "la/la.h"
 
 #include <hdf5.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +39,16 @@ static void find_mpi(char *text, size_t size) {
   (void)snprintf(text, size, "%.100s", version);
 }
 
+/* Processors of this rank, and of all ranks on its host. */
+static void count_cores(const mxs_comm *comm, MPI_Comm host, mxs_machine *machine) {
+  cpu_set_t mine, all;
+  CPU_ZERO(&mine);
+  const int known = sched_getaffinity(0, sizeof mine, &mine) == 0;
+  MPI_Allreduce(&mine, &all, (int)sizeof mine, MPI_BYTE, MPI_BOR, host);
+  machine->cores = -mxs_comm_max(comm, known ? -CPU_COUNT(&all) : 0);
+  machine->cores_per_rank = -mxs_comm_max(comm, known ? -CPU_COUNT(&mine) : 0);
+}
+
 static void count_hosts(const mxs_comm *comm, mxs_machine *machine) {
   MPI_Comm host = MPI_COMM_NULL;
   int rank = 0;
@@ -43,6 +56,7 @@ static void count_hosts(const mxs_comm *comm, mxs_machine *machine) {
   (void)MPI_Comm_split_type(comm->mpi, MPI_COMM_TYPE_SHARED, comm->rank, MPI_INFO_NULL, &host);
   (void)MPI_Comm_rank(host, &rank);
   (void)MPI_Comm_size(host, &size);
+  count_cores(comm, host, machine);
   (void)MPI_Comm_free(&host);
   machine->hosts = mxs_comm_sum(comm, rank == 0);
   machine->ranks_per_host = mxs_comm_max(comm, size);

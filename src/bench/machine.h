@@ -11,7 +11,9 @@
 typedef struct mxs_machine {
   int ranks;
   int64_t hosts, ranks_per_host; /**< of the host with the most */
-  int64_t cache_bytes;           /**< last-level cache of this rank's processor; 0: not known */
+  int64_t cores; /**< processors that the ranks of a host may use, of the host with the fewest */
+  int64_t cores_per_rank; /**< that a rank may use, of the rank with the fewest; 0: not known */
+  int64_t cache_bytes;    /**< last-level cache of this rank's processor; 0: not known */
   char cpu[128], mpi[128], hdf5[32], blas[128], blas_kernel[64];
 } mxs_machine;
 

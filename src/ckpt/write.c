@@ -362,8 +362,7 @@ mxs_status mxs_ckpt_write(const mxs_comm *comm,
   if (status == MXS_OK)
     status = collect(&s, arrays, count, histories);
   MXS_TRY_GOTO(status, mxs_comm_agree(comm, status), cleanup);
-  MXS_TRY_GOTO(status,
-               mxs_comm_replicated(comm, mxs_hash64(s.seal, sizeof s.seal, 0)), cleanup);
+  MXS_TRY_GOTO(status, mxs_comm_replicated(comm, mxs_hash64(s.seal, sizeof s.seal, 0)), cleanup);
   status = save(&s);
   if (status != MXS_OK)
     status = give_up(&s, status);

@@ -1,5 +1,7 @@
 #include "comm/comm.h"
 
+#include "base/place.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -29,11 +31,26 @@ void mxs_comm_destroy(mxs_comm **comm) {
   mxs_release(comm);
 }
 
+static const char waits[] = "waits for the other ranks";
+
+static void reduce(
+    const mxs_comm *comm, const void *in, void *out, int count, MPI_Datatype type, MPI_Op op) {
+  const char *before = mxs_place_enter(waits);
+  MPI_Allreduce(in, out, count, type, op, comm->mpi);
+  (void)mxs_place_enter(before);
+}
+
+static void broadcast(const mxs_comm *comm, void *data, int count, MPI_Datatype type, int root) {
+  const char *before = mxs_place_enter(waits);
+  MPI_Bcast(data, count, type, root, comm->mpi);
+  (void)mxs_place_enter(before);
+}
+
 mxs_status mxs_comm_agree(const mxs_comm *comm, mxs_status status) {
   /* The lowest failing rank decides: the maximum of size - rank over those that failed. */
   int mine = status == MXS_OK ? 0 : comm->size - comm->rank;
   int worst = 0;
-  MPI_Allreduce(&mine, &worst, 1, MPI_INT, MPI_MAX, comm->mpi);
+  reduce(comm, &mine, &worst, 1, MPI_INT, MPI_MAX);
   if (worst == 0)
     return MXS_OK;
   const int culprit = comm->size - worst;
@@ -50,7 +67,7 @@ mxs_status mxs_comm_agree(const mxs_comm *comm, mxs_status status) {
     else
       (void)snprintf(message.text, sizeof message.text, "%s", text);
   }
-  MPI_Bcast(&message, (int)sizeof message, MPI_BYTE, culprit, comm->mpi);
+  broadcast(comm, &message, (int)sizeof message, MPI_BYTE, culprit);
   return mxs_fail((mxs_status)message.status, "%s", message.text);
 }
 
@@ -59,10 +76,10 @@ mxs_status mxs_comm_same(const mxs_comm *comm,
                          const char *what,
                          const char *remedy) {
   uint64_t root = digest;
-  MPI_Bcast(&root, 1, MPI_UINT64_T, 0, comm->mpi);
+  broadcast(comm, &root, 1, MPI_UINT64_T, 0);
   int mine = root == digest ? 0 : comm->size - comm->rank;
   int worst = 0;
-  MPI_Allreduce(&mine, &worst, 1, MPI_INT, MPI_MAX, comm->mpi);
+  reduce(comm, &mine, &worst, 1, MPI_INT, MPI_MAX);
   if (worst == 0)
     return MXS_OK;
   return mxs_fail(MXS_ERR_MISMATCH, "rank %d has another %s than rank 0: %s", comm->size - worst,
@@ -96,7 +113,7 @@ static mxs_status fail_replicated(const mxs_comm *comm, uint64_t digest) {
   const int equal = count_equal(digests, comm->size, odd);
   mxs_release(&digests);
   MPI_Get_processor_name(host, &length);
-  MPI_Bcast(host, (int)sizeof host, MPI_CHAR, odd, comm->mpi);
+  broadcast(comm, host, (int)sizeof host, MPI_CHAR, odd);
   if (comm->size == 2)
     return mxs_fail(MXS_ERR_CORRUPT,
                     "rank 1 (host %s) and rank 0 hold different factors or sums: memory or network "
@@ -113,7 +130,7 @@ mxs_status mxs_comm_replicated(const mxs_comm *comm, uint64_t digest) {
   uint64_t extremes[2] = {digest, ~digest};
   if (comm->size == 1)
     return MXS_OK;
-  MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_UINT64_T, MPI_MAX, comm->mpi);
+  reduce(comm, MPI_IN_PLACE, extremes, 2, MPI_UINT64_T, MPI_MAX);
   return extremes[0] == ~extremes[1] ? MXS_OK : fail_replicated(comm, digest);
 }
 
@@ -121,25 +138,25 @@ void mxs_comm_bcast(const mxs_comm *comm, void *data, int64_t bytes, int root) {
   const int64_t piece = INT64_C(1) << 30;
   for (int64_t done = 0; done < bytes; done += piece) {
     const int64_t left = bytes - done;
-    MPI_Bcast((char *)data + done, (int)(left < piece ? left : piece), MPI_BYTE, root, comm->mpi);
+    broadcast(comm, (char *)data + done, (int)(left < piece ? left : piece), MPI_BYTE, root);
   }
 }
 
 int64_t mxs_comm_sum(const mxs_comm *comm, int64_t value) {
   uint64_t sum = (uint64_t)value;
-  MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_UINT64_T, MPI_SUM, comm->mpi);
+  reduce(comm, MPI_IN_PLACE, &sum, 1, MPI_UINT64_T, MPI_SUM);
   return (int64_t)sum;
 }
 
 int64_t mxs_comm_max(const mxs_comm *comm, int64_t value) {
-  MPI_Allreduce(MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX, comm->mpi);
+  reduce(comm, MPI_IN_PLACE, &value, 1, MPI_INT64_T, MPI_MAX);
   return value;
 }
 
 mxs_spread mxs_comm_spread(const mxs_comm *comm, double value) {
   double extremes[2] = {-value, value};
   double sum = value;
-  MPI_Allreduce(MPI_IN_PLACE, extremes, 2, MPI_DOUBLE, MPI_MAX, comm->mpi);
-  MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM, comm->mpi);
+  reduce(comm, MPI_IN_PLACE, extremes, 2, MPI_DOUBLE, MPI_MAX);
+  reduce(comm, MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_SUM);
   return (mxs_spread){-extremes[0], sum / (double)comm->size, extremes[1]};
 }

@@ -1,6 +1,7 @@
 #include "comm/reducer.h"
 
 #include "base/hash.h"
+#include "base/place.h"
 #include "base/simd.h"
 
 #include <math.h>
@@ -222,12 +223,14 @@ static void to_double(mxs_reducer *r, int q) {
 static void allreduce(mxs_reducer *r, MPI_Datatype type) {
   const int64_t piece = INT64_C(1) << 27;
   const int64_t count = words_length(r);
+  const char *before = mxs_place_enter("waits for the sums of the other ranks");
   const double begin = MPI_Wtime();
   for (int64_t done = 0; done < count; done += piece) {
     const int64_t n = count - done < piece ? count - done : piece;
     MPI_Allreduce(MPI_IN_PLACE, r->words + done, (int)n, type, MPI_SUM, r->comm->mpi);
   }
   r->seconds += MPI_Wtime() - begin;
+  (void)mxs_place_enter(before);
 }
 
 /* The counters, in place, to and from doubles. */

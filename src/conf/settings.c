@@ -97,6 +97,14 @@ static const mxs_option options[] = {
     {FIELD(progress), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = progresses,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Output",
      .help = "progress line; auto: on a terminal"},
+    {FIELD(stall_warning), .type = MXS_OPTION_TIME, .preset = "60s",
+     .flags = MXS_OPTION_MAY_CHANGE | MXS_OPTION_ABOVE_LOW, .section = "Output",
+     .help = "warn after so long without progress, or 10 times the longest iteration if that is "
+             "longer: which ranks do not answer, and what the others wait for"},
+    {FIELD(stall_limit), .type = MXS_OPTION_TIME, .preset = "never", .automatic = "never",
+     .flags = MXS_OPTION_MAY_CHANGE | MXS_OPTION_ABOVE_LOW, .section = "Stopping",
+     .help = "end the run, with exit code 70, after so long without progress; a checkpoint that "
+             "hangs for 300 s and 20 times the last one always ends it, with 74"},
     {FIELD(quiet), .type = MXS_OPTION_SWITCH, .preset = "false", .flags = MXS_OPTION_MAY_CHANGE,
      .section = "Output", .help = "print errors and warnings only"},
     {FIELD(verbose), .type = MXS_OPTION_SWITCH, .preset = "false", .flags = MXS_OPTION_MAY_CHANGE,

@@ -32,13 +32,14 @@ typedef struct mxs_settings {
   int64_t metrics_every;
   int64_t singular_values;
   mxs_cadence checkpoint_every;
-  double checkpoint_share; /**< of the time of a run, at most, for checkpoints */
-  double max_walltime;     /**< seconds of one start; NaN: what the scheduler leaves */
-  int64_t checkpoint_keep; /**< INT64_MAX: all */
-  int storage;             /**< mxs_storage; auto: as in the file */
-  int reduction;           /**< mxs_reduction */
-  int svd;                 /**< mxs_svd_route */
-  int progress;            /**< mxs_progress */
+  double checkpoint_share;           /**< of the time of a run, at most, for checkpoints */
+  double stall_warning, stall_limit; /**< seconds without a pass; limit NaN: never */
+  double max_walltime;               /**< seconds of one start; NaN: what the scheduler leaves */
+  int64_t checkpoint_keep;           /**< INT64_MAX: all */
+  int storage;                       /**< mxs_storage; auto: as in the file */
+  int reduction;                     /**< mxs_reduction */
+  int svd;                           /**< mxs_svd_route */
+  int progress;                      /**< mxs_progress */
   int quiet, verbose;
 } mxs_settings;
 

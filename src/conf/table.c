@@ -210,11 +210,16 @@ static mxs_status set_source(const mxs_option *option, const char *text, char **
 }
 
 static mxs_status set_time(const mxs_option *option, const char *text, double *field) {
+  double value = 0.0;
   if (option->automatic != NULL && strcmp(text, option->automatic) == 0) {
     *field = (double)NAN;
     return MXS_OK;
   }
-  return mxs_parse_time(text, field);
+  MXS_TRY(mxs_parse_time(text, &value));
+  if (value <= 0.0 && (option->flags & MXS_OPTION_ABOVE_LOW) != 0)
+    return mxs_fail(MXS_ERR_SETTINGS, "is no time");
+  *field = value;
+  return MXS_OK;
 }
 
 static mxs_status set_field(const mxs_option *option, const char *text, void *field) {

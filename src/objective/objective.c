@@ -1,6 +1,7 @@
 #include "objective/objective_impl.h"
 
 #include "base/hash.h"
+#include "base/place.h"
 #include "la/la.h"
 #include "op/op.h"
 
@@ -251,6 +252,7 @@ mxs_status mxs_objective_pass(mxs_objective *o,
   mxs_status status = MXS_OK;
   mxs_reduced reduced = {0};
   const uint64_t state = digest_points(o, points);
+  (void)mxs_place_enter("computes");
   guess_scales(o, points);
   do {
     const double begin = MPI_Wtime();

@@ -1,5 +1,7 @@
 #include "run/run_impl.h"
 
+#include "base/place.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -62,9 +64,20 @@ static int is_checkpoint_due(mxsi_run *run, int64_t iteration, double now) {
   return due && !waits;
 }
 
+/* Rank 0: after a time without progress. */
+static void tell_stall(mxsi_run *run, int64_t iteration, double seconds) {
+  mxsi_log_line(&run->log, MXSI_BOTH, "  goes on at iteration %lld, after %.0f s without progress",
+                (long long)iteration, seconds);
+  mxsi_log_event(&run->log, "stall", iteration, json_pack("{s:f}", "seconds", seconds));
+  mxsi_rundir_remove(&run->dir, MXSI_STALL_NAME);
+}
+
 static int on_poll(void *ctx, int64_t iteration) {
   mxsi_run *run = ctx;
   const double now = mxs_clock();
+  const double stalled = mxsi_watchdog_beat(run->watchdog, iteration);
+  if (run->root && stalled > 0)
+    tell_stall(run, iteration, stalled);
   int request = wants_stop(run, iteration, now) ? MXS_REQUEST_STOP : 0;
   if (mxsi_signal_take_checkpoint()) {
     request |= MXS_REQUEST_CHECKPOINT;
@@ -117,6 +130,8 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   (void)snprintf(info.blas_kernel, sizeof info.blas_kernel, "%s", run->machine.blas_kernel);
   const int64_t count = mxs_solver_state(run->solver, &arrays);
   run->saved_iteration = iteration;
+  mxsi_watchdog_checkpoint(run->watchdog, 1);
+  (void)mxs_place_enter("writes a checkpoint");
   const mxs_ckpt_place place = {.dir = run->path,
                                 .tag = run->tag,
                                 .keep = run->settings.checkpoint_keep,
@@ -124,6 +139,8 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
                                 .ctx = &run->dir};
   const mxs_status status =
       mxs_ckpt_write(run->comm, &place, &info, arrays, count, run->histories, run->config);
+  (void)mxs_place_enter("goes on after a checkpoint");
+  mxsi_watchdog_checkpoint(run->watchdog, 0);
   run->saved_at = mxs_clock();
   run->save_s = run->saved_at - began;
   run->saved = 1;

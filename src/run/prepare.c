@@ -1,3 +1,4 @@
+#include "base/place.h"
 #include "problem/file.h"
 #include "run/run_impl.h"
 
@@ -221,6 +222,7 @@ mxs_status mxsi_run_prepare(mxsi_run *run, int *nothing_to_do) {
     MXS_TRY(check_kernel(run));
   }
   mxsi_report_load(run);
+  (void)mxs_place_enter("loads the problem");
   MXS_TRY(load_problem(run));
   return make_solver(run);
 }

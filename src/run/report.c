@@ -106,6 +106,28 @@ static void report_threads(mxsi_run *run) {
   say(run, "threads", line);
 }
 
+/* More threads than cores wait for each other. */
+static void report_cores(mxsi_run *run) {
+  const mxs_machine *machine = &run->machine;
+  const int64_t threads = mxs_solver_profile(run->solver).threads;
+  const int64_t all = machine->ranks_per_host * threads;
+  if (machine->cores_per_rank == 0)
+    return;
+  if (all > machine->cores)
+    mxsi_log_warn(&run->log,
+                  "%lld rank%s of %lld thread%s share %lld core%s of a host, which takes at least "
+                  "%.3g times as long as it needs to: give fewer; the result is the same",
+                  (long long)machine->ranks_per_host, machine->ranks_per_host == 1 ? "" : "s",
+                  (long long)threads, threads == 1 ? "" : "s", (long long)machine->cores,
+                  machine->cores == 1 ? "" : "s", (double)all / (double)machine->cores);
+  else if (threads > machine->cores_per_rank)
+    mxsi_log_warn(&run->log,
+                  "%lld threads of a rank share the %lld core%s that it is bound to: start it with "
+                  "mpirun --bind-to none, or srun --cpus-per-task=%lld",
+                  (long long)threads, (long long)machine->cores_per_rank,
+                  machine->cores_per_rank == 1 ? "" : "s", (long long)threads);
+}
+
 void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
   char line[512], memory[32];
   report_problem(run);
@@ -120,6 +142,7 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
                   "smaller blocks (block_rows; gen --blocks for the ensemble fast)",
                   run->comm->size, (long long)run->info.blocks, run->info.blocks == 1 ? "" : "s");
   report_threads(run);
+  report_cores(run);
   say(run, "kernel", run->info.path[0] != '\0' ? run->info.path : run->info.operator_name);
   bytes_text(memory_bytes, memory);
   (void)snprintf(line, sizeof line, "%s per rank", memory);

@@ -39,6 +39,12 @@ static mxs_status begin(mxsi_run *run) {
         mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
   MXS_TRY(mxs_comm_agree(run->comm, status));
   mxsi_walltime_begin(run);
+  MXS_TRY(mxsi_watchdog_start(run->comm,
+                              &(mxsi_watchdog_options){.path = run->path,
+                                                       .dir = &run->dir,
+                                                       .warning_s = run->settings.stall_warning,
+                                                       .limit_s = run->settings.stall_limit},
+                              &run->watchdog));
   mxs_machine_find(run->comm, &run->machine);
   if (run->settings.threads > 1)
     (void)snprintf(threads, sizeof threads, ", %lld threads each,",
@@ -270,6 +276,7 @@ static int is_undone(mxs_status status) {
 
 /* Collective. What goes wrong here cannot change how the run ended. */
 static void end(mxsi_run *run, mxs_status status) {
+  mxsi_watchdog_stop(&run->watchdog);
   const int undo = status != MXS_OK && (!run->committed || (is_undone(status) && !run->iterated));
   /* Permission: the directory is another run's now. */
   if (status != MXS_OK && status != MXS_ERR_PERMISSION && run->committed && !undo && !run->ended)
@@ -284,6 +291,7 @@ static void end(mxsi_run *run, mxs_status status) {
     (void)mxsi_log_close(&run->log, &run->dir);
     if (undo && run->committed)
       undo_files(run);
+    mxsi_rundir_remove(&run->dir, MXSI_STALL_NAME);
     mxsi_rundir_close(&run->dir, undo);
   }
   mxsi_replicas_destroy(run);

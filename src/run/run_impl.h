@@ -10,6 +10,7 @@
 #include "comm/comm.h"
 #include "conf/settings.h"
 #include "run/rundir.h"
+#include "run/watchdog.h"
 
 #include <jansson.h>
 
@@ -225,6 +226,7 @@ typedef struct mxsi_run {
   mxs_problem_info info;
   double *start; /**< factors of the file that `init` names: U, then V */
   mxs_solver *solver;
+  mxsi_watchdog *watchdog;
   int64_t replicas; /**< 0 until k is resolved */
   mxsi_replica *replica;
   mxs_history *histories; /**< one for each */

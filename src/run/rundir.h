@@ -44,6 +44,9 @@ typedef struct mxsi_rundir {
 /** Seconds between signs of life. */
 #define MXSI_HEARTBEAT_S 2.0
 
+/** Where ranks say what they wait for, when a run makes no progress. */
+#define MXSI_STALL_NAME ".stall"
+
 /** Make `path` if it is missing, refuse it if it holds something else than a run, and own it. Waits
  *  up to `patience_s` seconds for another owner to end, and says so once through `warn`.
  *

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -35,9 +36,15 @@ class Outcome:
     code: int
     out: str
     err: str
+    CROWDED = r"warning: \d+ (ranks? of \d+ threads? share|threads of a rank share)"
 
     def lines(self, kind):
-        return [line for line in self.err.splitlines() if line.startswith(f"mxsense: {kind}: ")]
+        """But for the warning of more ranks or threads than cores, which are normal here."""
+        return [line for line in self.err.splitlines() if line.startswith(f"mxsense: {kind}: ") and not re.search(self.CROWDED, line)]
+
+    @property
+    def crowded(self):
+        return [line for line in self.err.splitlines() if re.search(self.CROWDED, line)]
 
     @property
     def errors(self):
