@@ -10,10 +10,12 @@
  *           ENOSPC, EDQUOT, EIO, ENOLCK, ENOMEM, ...    the call fails with this errno
  *           +SECONDS, -SECONDS    clock: wall-clock time is off by so much
  *   CALL    open, rename, link, unlink, fsync, fallocate, write, lock, close (of a file), malloc
- * (by the program itself), clock, H5Dwrite, H5Fclose, H5Fflush, MPI_Allreduce, MPI_Bcast PATH part
- * of the path: only calls on such a path count; of MPI_Allreduce: at least so many bytes NTH only
- * the call of this number, from 1; "NTH+" from that one on; 0, the default: every one RANK    only
- * on this rank; "*", the default: on all
+ *           (by the program itself), clock, H5Dwrite, H5Fclose, H5Fflush, MPI_Allreduce, MPI_Bcast,
+ *           MPI_Finalize
+ *   PATH    part of the path, or its end if a $ follows: only calls on such a path count; of
+ *           MPI_Allreduce: at least so many bytes
+ *   NTH     only the call of this number, from 1; "NTH+" from that one on; 0, the default: all
+ *   RANK    only on this rank; "*", the default: on all
  *
  * A file MXS_FAULT_LOG, if it is named, receives a line for every rule that struck. */
 #define _GNU_SOURCE
@@ -35,7 +37,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RULES = 16, TEXT = 64 };
+enum { RULES = 32, TEXT = 64 };
 
 typedef struct rule {
   char action[TEXT], call[TEXT], path[TEXT];
@@ -124,11 +126,19 @@ static void tell(const rule *r) {
     (void)syscall(SYS_close, fd);
 }
 
-/* The rule that strikes at this call, NULL: none. `strstr` decides on paths. */
+static int matches(const rule *r, const char *path) {
+  const size_t length = strlen(r->path);
+  if (length == 0 || r->path[length - 1] != '$')
+    return strstr(path, r->path) != NULL;
+  const size_t whole = strlen(path);
+  return whole >= length - 1 && strncmp(path + whole - (length - 1), r->path, length - 1) == 0;
+}
+
+/* The rule that strikes at this call, NULL: none. */
 static rule *strike(const char *call, const char *path) {
   for (int i = 0; i < rule_count; i++) {
     rule *r = &rules[i];
-    if (strcmp(r->call, call) != 0 || (path != NULL && strstr(path, r->path) == NULL))
+    if (strcmp(r->call, call) != 0 || (path != NULL && !matches(r, path)))
       continue;
     const long seen = atomic_fetch_add(&r->seen, 1) + 1;
     if (r->nth == 0 || seen == r->nth || (r->onwards && seen > r->nth)) {
@@ -402,6 +412,11 @@ int MPI_Allreduce(
 int MPI_Bcast(void *data, int count, MPI_Datatype type, int root, MPI_Comm comm) {
   REAL(int, MPI_Bcast, void *, int, MPI_Datatype, int, MPI_Comm);
   WRAP(int, MPI_ERR_OTHER, "MPI_Bcast", NULL, data, count, type, root, comm);
+}
+
+int MPI_Finalize(void) {
+  REAL(int, MPI_Finalize, void);
+  WRAP(int, MPI_ERR_OTHER, "MPI_Finalize", NULL, );
 }
 
 /* NOLINTEND(readability-inconsistent-declaration-parameter-name) */
