@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "la/la.h"
 
 #include <errno.h>
 #include <hdf5.h>
@@ -44,7 +45,7 @@ mxs_status mxs_cli_begin(mxs_cli_session *session, int obeys_signals) {
   (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   MXS_TRY(mxs_comm_create(MPI_COMM_WORLD, &session->comm));
   session->rank = session->comm->rank;
-  return MXS_OK;
+  return mxs_comm_agree(session->comm, mxs_la_prepare());
 }
 
 static void print_line(const mxs_cli_session *session, const char *kind, const char *text) {

@@ -79,6 +79,19 @@ static int64_t max64(int64_t a, int64_t b) {
   return a > b ? a : b;
 }
 
+mxs_status mxs_la_prepare(void) {
+  enum { WORKSPACE = 160 << 20, N = 64, SQUARE = N * N }; /* OpenBLAS takes 128 MB */
+  double *room = NULL;
+  MXS_TRY(mxs_alloc(WORKSPACE, 1, &room));
+  mxs_release(&room);
+  MXS_TRY(mxs_alloc(SQUARE, 2 * sizeof *room, &room));
+  memset(room, 0, sizeof *room * 2 * SQUARE);
+  const mxs_cmat A = mxs_cview(room, N, N);
+  mxs_la_gemm(0, 0, 1, A, A, 0, (mxs_mat){.a = room + SQUARE, .rows = N, .cols = N, .ld = N});
+  mxs_release(&room);
+  return MXS_OK;
+}
+
 /* Row-major C = op(A) op(B) is column-major C^T = op(B)^T op(A)^T on the same memory. */
 void mxs_la_gemm(int transpose_A,
                  int transpose_B,

@@ -9,6 +9,11 @@
 /** Largest dimension that BLAS and LAPACK take here. */
 enum { MXS_LA_MAX = INT32_MAX };
 
+/** Have BLAS take the memory that it works in. It would do so at its first product, and try again
+ *  for ever where there is none; here that is an error.
+ *  @retval MXS_ERR_MEMORY there is none */
+MXS_CHECKED mxs_status mxs_la_prepare(void);
+
 /** C <- alpha op(A) op(B) + beta C, op = transpose where asked; shapes must agree, no aliasing. */
 void mxs_la_gemm(
     int transpose_A, int transpose_B, double alpha, mxs_cmat A, mxs_cmat B, double beta, mxs_mat C);
