@@ -5,6 +5,7 @@ from unittest import mock
 
 import harness
 import reference as ref
+from faults import fault
 from harness import RANKS, Case
 
 
@@ -69,6 +70,7 @@ class SameBits(Case):
         run = self.compare(self.write(n1=6, n2=5, r=1, m=70, seed=4), 2)
         self.assertEqual(len(harness.rows(run)), 7)
 
+    @fault(23)
     def test_three_measurements(self):
         self.compare(self.write(n1=6, n2=5, r=1, m=3, seed=5), 2)
 

@@ -37,21 +37,26 @@ class Kill(Case):
 
     # ---- kills ------------------------------------------------------------------------------------
 
-    @fault(1)
-    def test_random_rank(self):
-        """At any time from the start of the launcher to the end."""
-        job, codes = self.job(checkpoint_every=50), []
-        for _ in range(KILLS):
-            process = job.start(self.random.choice(RANKS[1:4]))
+    def kill_ranks(self, name, count, rng):
+        job, codes = self.job(name, checkpoint_every=50), []
+        for _ in range(count):
+            process = job.start(rng.choice(RANKS[1:4]))
             process.wait_for(process.ranks)
-            self.pause(process, self.random.uniform(0, self.duration))
+            self.pause(process, rng.uniform(0, self.duration))
             ranks = process.ranks()
-            kills.end([self.random.choice(ranks)] if ranks else [])
+            kills.end([rng.choice(ranks)] if ranks else [])
             codes.append(job.finish(process, 0, 137).code)
             if (job.directory / "checkpoint.h5").exists():
                 job.verify()
-        self.assertIn(137, codes, "nobody was killed")
-        job.complete(3, self.whole, str(codes))
+        job.complete(3, self.whole, f"{name}: {codes}")
+        self.codes += codes
+
+    @fault(1)
+    def test_random_rank(self):
+        """At any time from the start of the launcher to the end, in two runs side by side."""
+        self.codes = []
+        kills.together([(f"run{i}", (KILLS + i) // 2, random.Random(self.random.random())) for i in range(2)], self.kill_ranks)
+        self.assertIn(137, self.codes, "nobody was killed")
 
     @fault(3)
     def test_all_at_once(self):
@@ -85,15 +90,14 @@ class Kill(Case):
 
     # ---- signals ----------------------------------------------------------------------------------
 
-    def stop_at_random(self, number):
+    def stop_at_random(self, number, rng):
         """SIGUSR1 from the first line of the log on."""
-        job = self.job(f"usr1_{number}", checkpoint_every=50)
-        codes = []
+        job, codes = self.job(f"usr1_{number}", checkpoint_every=50), []
         while not codes or codes[-1] == 75:
             process = job.start(1 + (number + len(codes)) % 4)
-            if len(codes) < 3:
+            if len(codes) < 2:
                 self.assertTrue(process.first_line(), process.text("err"))
-                self.pause(process, random.Random(self.seeds[number] + len(codes)).uniform(0, 0.3 * self.duration))
+                self.pause(process, rng.uniform(0, 0.3 * self.duration))
                 process.signal(signal.SIGUSR1)
             outcome = job.finish(process, 75, 0)
             self.assertEqual(outcome.errors, [], str(outcome))
@@ -102,7 +106,7 @@ class Kill(Case):
             summary = harness.summary(job.directory)
             self.assertEqual(summary["reason"], "stopped" if outcome.code == 75 else "target")
             self.assertEqual(harness.attributes(job.directory)["iteration"], summary["iterations"])
-        job.complete(2, self.whole, f"SIGUSR1: {codes}")
+        self.assert_same_bits(self.whole, job.directory, f"SIGUSR1: {codes}")
         self.stopped += codes.count(75)
 
     def stop_in_checkpoint(self, number, call):
@@ -119,16 +123,17 @@ class Kill(Case):
 
     @fault(4)
     def test_usr1(self):
-        self.seeds, self.stopped = [self.random.randrange(2**32) for _ in range(4)], 0
-        kills.together([(number,) for number in range(len(self.seeds))], self.stop_at_random)
+        self.stopped = 0
+        cases = [(self.stop_at_random, number, random.Random(self.random.random())) for number in range(2)]
+        cases += [(self.stop_in_checkpoint, number, call) for number, call in
+                  enumerate(("H5Fclose:2+:0", "H5Dwrite:3:1", "fsync=checkpoint.tmp:1:0", "rename=/checkpoint.h5$:1:0"))]
+        kills.together(cases, lambda function, *case: function(*case))
         self.assertGreater(self.stopped, 0, "no start was stopped")
-        kills.together(list(enumerate(("H5Fclose:4+:0", "H5Dwrite:3:1", "fsync=checkpoint.tmp:1:0", "rename=/checkpoint.h5$:1:0"))),
-                       self.stop_in_checkpoint)
 
     def terminate(self, name, timeout):
         """mpirun tells its ranks after `timeout` seconds, and kills them as much later. The run is slow, so that it is still there."""
-        job = self.job(name, checkpoint_every=20, max_iterations=1500)
-        process = job.start(2, fault="sleep100:MPI_Allreduce:100+:1",
+        job = self.job(name, checkpoint_every=20, max_iterations=1000)
+        process = job.start(2, fault="sleep100:MPI_Allreduce=2000:20+:1",
                             env={} if timeout is None else {"OMPI_MCA_odls_base_sigkill_timeout": str(timeout)})
         self.assertTrue(process.wait_for((job.directory / "checkpoint.h5").exists), process.text("err"))
         process.signal(signal.SIGTERM)
@@ -140,8 +145,9 @@ class Kill(Case):
 
     @fault(5)
     def test_sigterm(self):
-        self.short = self.solve(self.problem, "short", **{**self.LENGTH, "max_iterations": 1500})
-        kills.together([("long", 30), ("default", None)], self.terminate)
+        """The default of a second, and enough for any checkpoint."""
+        self.short = self.solve(self.problem, "short", **{**self.LENGTH, "max_iterations": 1000})
+        kills.together([("long", 5), ("default", None)], self.terminate)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ import numpy as np
 
 import harness
 import reference as ref
+from faults import fault
 from harness import Case
 
 
+@fault(15)
 class Resume(Case):
     SETTINGS = dict(k=4, alpha=1e-2, step=0.2, seed=3, max_iterations=12, tolerance=0)
     CHANGES = (dict(seed=4), dict(k=5), dict(alpha=2e-2), dict(step=0.1), dict(hold_out=0.1), dict(reduction="fast"), dict(storage="f32"),
@@ -72,6 +74,7 @@ class Resume(Case):
         self.assertEqual(harness.attributes(self.run_dir)["iteration"], 20)
 
 
+@fault(18)
 class Divergence(Case):
     def setUp(self):
         super().setUp()
@@ -117,6 +120,7 @@ class Divergence(Case):
         self.assertEqual((run / "checkpoint.h5").read_bytes(), before)
 
 
+@fault(32)
 class Mismatch(Case):
     def test_ranks_with_different_command_lines(self):
         """All ranks end with 69, one speaks, and nothing is created."""

@@ -12,11 +12,13 @@ import numpy as np
 
 import harness
 import reference as ref
+from faults import fault
 from harness import RANKS, Case, Process, options
 
 CYCLE = (2, 3, 1, 7, 4)
 
 
+@fault(22)
 class EveryIteration(Case):
     def chain(self, problem, last, **settings):
         settings = dict(k=4, tolerance=0, alpha=0.05, **settings)
@@ -52,7 +54,7 @@ class EveryIteration(Case):
 
 
 class Signals(Case):
-    """A longer run, stopped at random times."""
+    """A longer run, asked to stop or to save; test_kill.py has those that are killed."""
     LENGTH = dict(k=5, max_iterations=12000, tolerance=0, metrics_every=300)
     INTERRUPTIONS = 6
 
@@ -98,9 +100,6 @@ class Signals(Case):
         self.assertIn(75, codes, "no start was interrupted")
         self.assert_same_bits(self.whole, self.run_dir, f"after {codes}")
 
-    def test_usr1(self):
-        self.until_done(lambda process: process.signal(signal.SIGUSR1))
-
     def test_stop_file(self):
         stop = self.run_dir / "STOP"
         self.until_done(lambda process: process.running() and stop.touch())
@@ -118,32 +117,6 @@ class Signals(Case):
         outcome = process.finish()
         self.assertEqual(outcome.code, 0, str(outcome))
         self.assertLess(at, self.LENGTH["max_iterations"])
-        self.assert_same_bits(self.whole, self.run_dir)
-
-    def test_killed_rank(self):
-        """No more is lost than since the last checkpoint, and not a bit of the result."""
-        for _ in range(3):
-            process = self.start(self.random.choice((2, 3)), checkpoint_every=50)
-            if not process.wait_for((self.run_dir / "checkpoint.h5").exists):
-                break
-            self.pause(process)
-            ranks = process.ranks()
-            if ranks:
-                os.kill(self.random.choice(ranks), signal.SIGKILL)
-            process.finish()
-        self.solve(self.problem, "parts", np=3, **self.LENGTH)
-        self.assert_same_bits(self.whole, self.run_dir)
-        left = [name for name in os.listdir(self.run_dir) if "tmp" in name]
-        self.assertEqual(left, [], "temporary files of killed runs are removed")
-
-    def test_sigterm(self):
-        """mpirun gives its ranks a second or two: a verified checkpoint of now, or the one before."""
-        process = self.start(2, checkpoint_every=50)
-        self.assertTrue(process.wait_for((self.run_dir / "checkpoint.h5").exists))
-        process.signal(signal.SIGTERM)
-        process.finish()
-        self.run_ok("info", self.run_dir, np=0)
-        self.solve(self.problem, "parts", np=1, **self.LENGTH)
         self.assert_same_bits(self.whole, self.run_dir)
 
 

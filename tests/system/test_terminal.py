@@ -6,6 +6,7 @@ import time
 import unittest
 
 import harness
+from faults import fault
 from harness import Case, options
 
 
@@ -78,11 +79,12 @@ class Terminal(Case):
             lengths.append(len(outcome.out))
         self.assertLess(*lengths)
 
+    @fault(31)
     def test_closed_output(self):
         """The reader goes away, or was never there: the run goes on, and ends well."""
         reference = self.dir / "reference"
         subprocess.run(self.arguments("reference"), stdout=subprocess.DEVNULL, check=True, timeout=harness.LIMIT, env={**harness.DEFAULTS, **os.environ})
-        for name, np_, ending in (("head", 0, "| head -1"), ("closed", 0, ">&-"), ("both", 0, ">&- 2>&-"), ("closed2", 2, ">&-"), ("full", 0, "> /dev/full")):
+        for name, np_, ending in (("head", 0, "| head -1"), ("closed", 0, ">&-"), ("error", 0, "2>&-"), ("both", 0, ">&- 2>&-"), ("closed2", 2, ">&-"), ("full", 0, "> /dev/full")):
             script = f'"$@" {ending}; exit ${{PIPESTATUS[0]}}'
             result = subprocess.run(["bash", "-c", script, "bash", *self.arguments(name, np_)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, timeout=harness.LIMIT, env={**harness.DEFAULTS, **os.environ})
