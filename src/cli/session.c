@@ -39,6 +39,9 @@ static void default_signals(void) {
 mxs_status mxs_cli_begin(mxs_cli_session *session, int obeys_signals) {
   if (!obeys_signals)
     default_signals();
+  /* It copies the path of every file that is opened into 256 bytes, and nobody shares file pointers
+   * here. */
+  (void)setenv("OMPI_MCA_sharedfp", "^lockedfile", 0);
   int provided = 0;
   (void)MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED,
                         &provided); /* errors end the program there */
