@@ -3,10 +3,20 @@
 #include "conf/build.h"
 #include "la/la.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Seeds of the digests, so that two kinds of text never look equal. */
-enum { DIGEST_BUILD = 1, DIGEST_KERNEL = 2, DIGEST_SETTINGS = 3, DIGEST_DIRECTORY = 4 };
+enum {
+  DIGEST_BUILD = 1,
+  DIGEST_KERNEL = 2,
+  DIGEST_SETTINGS = 3,
+  DIGEST_DIRECTORY = 4,
+  DIGEST_OPERAND = 5,
+  DIGEST_PROBLEM = 6
+};
 
 static mxs_status reset(const mxs_table *table, void *fields) {
   mxs_table_clear(table, fields);
@@ -30,6 +40,9 @@ mxs_status mxs_cli_settings(const mxs_cli_session *session,
   size_t length = 0;
   mxs_status status = reset(table, fields);
   MXS_TRY(mxs_comm_agree(session->comm, status));
+  const char *operand = args->operands > 0 ? args->operand[0] : "";
+  MXS_TRY(mxs_comm_same(session->comm, mxs_hash64(operand, strlen(operand), DIGEST_OPERAND),
+                        "settings file", "start all ranks with the same one"));
   if (args->operands > 0) {
     MXS_TRY(mxs_cli_read_file(session, args->operand[0], &text, &length));
     status = mxs_settings_merge_yaml(fields, args->operand[0], text, length);
@@ -48,6 +61,27 @@ static uint64_t digest_build(void) {
   return digest;
 }
 
+/* Size and places spread over a file; a file that cannot be read is somebody else's to report. */
+static uint64_t digest_problem(const char *path) {
+  enum { PLACES = 16 };
+  static char piece[4096];
+  struct stat info = {.st_size = 0};
+  uint64_t digest = DIGEST_PROBLEM;
+  const int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0)
+    return digest;
+  if (fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
+    digest = mxs_hash64(&info.st_size, sizeof info.st_size, digest);
+    const off_t last = info.st_size > (off_t)sizeof piece ? info.st_size - (off_t)sizeof piece : 0;
+    for (int i = 0; i < PLACES; i++) {
+      const ssize_t got = pread(fd, piece, sizeof piece, last / (PLACES - 1) * i);
+      digest = mxs_hash64(piece, got > 0 ? (size_t)got : 0, digest);
+    }
+  }
+  (void)close(fd);
+  return digest;
+}
+
 mxs_status mxs_cli_same(const mxs_cli_session *session,
                         const mxs_settings *settings,
                         const char *dir) {
@@ -62,6 +96,8 @@ mxs_status mxs_cli_same(const mxs_cli_session *session,
   mxs_release(&echo);
   MXS_TRY(
       mxs_comm_same(session->comm, digest, "command line", "start all ranks with the same one"));
+  MXS_TRY(mxs_comm_same(session->comm, digest_problem(settings->problem),
+                        "file under the name of the problem", "give one that all hosts share"));
   return dir == NULL ? MXS_OK
                      : mxs_comm_same(session->comm, mxs_hash64(dir, strlen(dir), DIGEST_DIRECTORY),
                                      "run directory", "start all ranks with the same one");
