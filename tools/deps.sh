@@ -24,7 +24,7 @@ run_packages=(
   python3 python3-numpy python3-h5py-mpi python3-matplotlib python3-pil
 )
 test_packages=(
-  g++ libcmocka-dev librandom123-dev python3-scipy util-linux procps git clang-format clang-tidy shellcheck
+  g++ libcmocka-dev librandom123-dev python3-scipy util-linux procps iproute2 locales git clang-format clang-tidy shellcheck
 )
 
 set_name=run

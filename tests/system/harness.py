@@ -59,7 +59,7 @@ def fault_variables(rules):
     return {"LD_PRELOAD": FAULT, "MXS_FAULT": rules} if rules else {}
 
 
-def command(arguments, np, prefix=(), exported=()):
+def command(arguments, np, prefix=(), exported=(), program=PROGRAM):
     """np = 0: without a launcher. A list of several argument lists: each on `np` ranks of one start. `exported`: variables for the
     ranks but not for the launcher."""
     if arguments and isinstance(arguments[0], list):
@@ -68,19 +68,19 @@ def command(arguments, np, prefix=(), exported=()):
     variables = [f"{key}={value}" for key, value in dict(exported).items()]
     launcher = [MPIEXEC, "-q", "-np", str(np), *(word for text in variables for word in ("-x", text))] if np else \
         ["env", *variables] if variables else []
-    return [*prefix, *launcher, PROGRAM, *map(str, arguments)]
+    return [*prefix, *launcher, program, *map(str, arguments)]
 
 
 class Process:
     """A command in its own process group, with output in files; `fault`: rules of fault.c that its ranks meet."""
 
-    def __init__(self, arguments, np=1, env=(), cwd=None, prefix=(), fault=None):
+    def __init__(self, arguments, np=1, env=(), cwd=None, prefix=(), fault=None, program=PROGRAM):
         self.folder = tempfile.mkdtemp(prefix="p", dir=os.environ.get("MXS_TEST_TMP"))
         # A launcher removes the session directory that it finds in TMPDIR when it ends, be it another's that
         # starts just then: each has its own. The path is short, since sockets in it have at most 107 characters.
         self.session = tempfile.mkdtemp(prefix="mxs", dir="/tmp")
         os.chmod(self.session, 0o777)
-        self.arguments = command(arguments, np, prefix, fault_variables(fault))
+        self.arguments = command(arguments, np, prefix, fault_variables(fault), program)
         with open(self.path("out"), "wb") as out, open(self.path("err"), "wb") as err:
             self.popen = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
                                           env={**DEFAULTS, **os.environ, **dict(env), "TMPDIR": self.session},

@@ -63,7 +63,8 @@ class Environment(Case):
         text = f"{note}: {codes}\n{outcome}"
         self.assertIn(outcome.code, (0, 70), text)
         self.assertEqual(codes, {outcome.code}, text)
-        self.assertEqual(len(outcome.errors), 1 if outcome.code else 0, text)
+        if outcome.out or outcome.code == 0:  # else a rank may have failed before it knew the others, and rank 0 speaks for all
+            self.assertEqual(len(outcome.errors), 1 if outcome.code else 0, text)
         self.run_ok(*self.arguments(name), np=3)
         self.assert_same_bits(self.whole, self.dir / name, note)
         return outcome.code
