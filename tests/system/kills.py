@@ -66,10 +66,10 @@ class Job:
     def __init__(self, case, directory, problem, **settings):
         self.case, self.directory, self.problem, self.settings = case, pathlib.Path(directory), problem, settings
 
-    def start(self, np, fault=None, env=(), **settings):
+    def start(self, np, fault=None, env=(), prefix=(), **settings):
         arguments = ["solve", *options(problem=self.problem, **{**self.settings, **settings}), "-o", self.directory]
         # What killed ranks leave of shared memory goes with the test's folder.
-        process = Process(arguments, np=np, fault=fault,
+        process = Process(arguments, np=np, fault=fault, prefix=prefix,
                           env={"OMPI_MCA_btl_vader_backing_directory": str(self.case.dir), **dict(env)})
         self.case.addCleanup(process.end)
         return process
