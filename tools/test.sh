@@ -5,7 +5,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'EOF'
-usage: tools/test.sh [--quick | --asan | --tidy] [--jobs N] [--build DIR]
+usage: tools/test.sh [--quick | --asan | --tidy | --soak] [--jobs N] [--build DIR]
 
   (default)    the scripts themselves, preset core (no HDF5, no ScaLAPACK: unit and MPI tests), preset asan
                (the tests labelled asan, under address and undefined-behaviour sanitizers), then preset dev
@@ -13,11 +13,13 @@ usage: tools/test.sh [--quick | --asan | --tidy] [--jobs N] [--build DIR]
   --quick      preset dev: lint, format, unit and MPI tests only
   --asan       preset asan only
   --tidy       preset dev: clang-tidy only
+  --soak       preset dev: 100 random kills and 2000 damaged files, a quarter of an hour or more; MXS_TEST_SEED
+               repeats the choices of a seed
   --jobs N     tests at a time (default 2; MPI tests count as two)
   --build DIR  parent of the build folders (default: the source tree)
 
 Ends with ctest's own summary; exits with 0 only if everything passed. Single groups: ctest --test-dir
-build-dev -L unit (or mpi, io, system, paper, example, lint, format, tidy). Quick tests run first.
+build-dev -L unit (or mpi, io, system, soak, paper, example, lint, format, tidy). Quick tests run first.
 EOF
 }
 
@@ -26,7 +28,7 @@ jobs=2
 build_root=$PWD
 while (($# > 0)); do
   case $1 in
-  --quick | --asan | --tidy) mode=${1#--} ;;
+  --quick | --asan | --tidy | --soak) mode=${1#--} ;;
   --jobs) jobs=${2:?--jobs needs a number} && shift ;;
   --build) build_root=${2:?--build needs a directory} && shift ;;
   -h | --help) usage && exit 0 ;;
@@ -97,7 +99,12 @@ esac
 if step "build $preset" build "$preset"; then
   printf '\n== times so far\n'
   printf '%s\n' "${times[@]}"
-  step "test $preset" run_tests "$preset" "${selection[@]}" || true
+  if [[ $mode == soak ]]; then
+    step "soak" /usr/bin/python3 -B tests/soak.py --program "$build_root/build-dev/mxsense" \
+      ${MXS_TEST_SEED:+--seed "$MXS_TEST_SEED"} || true
+  else
+    step "test $preset" run_tests "$preset" "${selection[@]}" || true
+  fi
 fi
 
 if ((${#failed[@]} > 0)); then

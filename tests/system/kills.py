@@ -74,10 +74,10 @@ class Job:
         self.case.addCleanup(process.end)
         return process
 
-    def finish(self, process, *codes):
+    def finish(self, process, *codes, limit=harness.LIMIT):
         """Wait for the end, which leaves no process behind; expect one of the exit codes."""
         leader = process.popen.pid
-        outcome = process.finish(harness.LIMIT)
+        outcome = process.finish(limit)
         wait_until_gone(leader)
         self.case.assertIn(outcome.code, codes, str(outcome))
         return outcome
@@ -87,9 +87,9 @@ class Job:
         outcome = harness.run("info", self.directory, np=0)
         self.case.assertEqual(outcome.code, 0, str(outcome))
 
-    def complete(self, np, whole, note=""):
+    def complete(self, np, whole, note="", limit=harness.LIMIT):
         """The same command line, until the run is done: it has the bits of the run that nobody disturbed."""
-        outcome = self.finish(self.start(np), 0)
+        outcome = self.finish(self.start(np), 0, limit=limit)
         self.case.assertEqual(outcome.errors, [], str(outcome))
         self.verify()
         self.case.assertEqual(harness.attributes(self.directory)["iteration"], harness.summary(self.directory)["iterations"])

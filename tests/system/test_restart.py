@@ -172,6 +172,7 @@ class Directory(Case):
         run = self.solve(self.problem, **{**self.settings, "max_iterations": 45, "metrics_every": 5})
         self.assertEqual(harness.column(run, "iteration").tolist(), [0, 10, 20, 30, 35, 40, 45])
 
+    @fault(12)
     def test_damaged_checkpoints(self):
         """The newest good one is used, with a warning; without any, exit 74; never a wrong bit."""
         whole = self.solve(self.problem, "whole", **self.settings)
