@@ -65,10 +65,8 @@ static const mxs_option own_options[] = {
      .offset = offsetof(slurm_fields, time_s),
      .section = "Job",
      .type = MXS_OPTION_TIME,
-     .low = 60,
-     .high = INFINITY,
      .flags = MXS_OPTION_REQUIRED,
-     .help = "time limit of the job; what takes longer becomes a chain"},
+     .help = "time limit of the job, rounded up to minutes; what takes longer becomes a chain"},
     {FIELD(launcher), .type = MXS_OPTION_CHOICE, .preset = "mpirun", .choices = launchers,
      .help = "what starts the ranks; srun where Slurm has the plugin pmix"},
     {FIELD(chain), .type = MXS_OPTION_SWITCH, .preset = "false",
@@ -121,7 +119,7 @@ static mxs_status plan_job(const mxs_cli_session *session,
   MXS_TRY(mxs_cli_plan_time(session, &plan, &model));
   const double rank_bytes = memory_reserve * plan.memory_bytes + rank_overhead_bytes;
   out->memory_mb = (int64_t)ceil((double)out->tasks * rank_bytes / (double)(1 << 20));
-  out->minutes = (int64_t)ceil(fields->time_s / MINUTE);
+  out->minutes = (int64_t)fmax(1.0, ceil(fields->time_s / MINUTE)); /* 0 would be no limit */
   out->lead_s = out->minutes * MINUTE / 4 < LEAD_S ? out->minutes * MINUTE / 4 : LEAD_S;
   out->iteration_s = model.seconds;
   out->total_s = model.seconds * (double)fields->settings.max_iterations;
@@ -361,8 +359,8 @@ static void report(const mxs_cli_session *session, const slurm_fields *fields, c
   mxs_cli_print(session, "script      %s: %s", fields->output, texts[job->kind]);
   if (job->kind == KIND_ARRAY)
     mxs_cli_print(session, " of %lld tasks", (long long)job->array_tasks);
-  mxs_cli_print(session, ", %lld ranks on each of %lld nodes, ", (long long)job->tasks,
-                (long long)fields->nodes);
+  mxs_cli_print(session, ", nodes %lld, ranks per node %lld, ", (long long)fields->nodes,
+                (long long)job->tasks);
   print_span(session, (double)(job->minutes * MINUTE));
   mxs_cli_print(session, "\nmemory      ");
   mxs_cli_print_size(session, (double)job->memory_mb * (double)(1 << 20));
