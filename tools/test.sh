@@ -66,7 +66,7 @@ run_tests() {
 
 check_scripts() {
   local script
-  for script in tools/*.sh jobs/*.sbatch .ci/run; do
+  for script in tools/*.sh tools/slurm-sandbox jobs/*.sbatch .ci/run; do
     if command -v shellcheck >/dev/null; then
       shellcheck "$script" || return 1
     else

@@ -128,12 +128,13 @@ typedef struct mxs_bench_shape {
   mxs_reduction reduction;
   int64_t replicas; /**< trajectories that share the passes; 0: one */
   int threads;      /**< of a rank */
+  int ranks;        /**< of the solve; 0: as many as measure */
   int64_t metrics_every;
   int64_t singular_values; /**< of a row of metrics; 0: min(k, 10) */
   mxs_cadence checkpoint_every;
 } mxs_bench_shape;
 
-/** Measurements that the busiest rank visits in an iteration, and its blocks. */
+/** Measurements that the busiest rank of the solve visits in an iteration, and its blocks. */
 typedef struct mxs_bench_shard {
   int64_t rows, blocks;
   int64_t block_rows; /**< of a block of the training set */
@@ -162,7 +163,7 @@ typedef struct mxs_bench_model {
 
 /** Measure what the problem needs, and predict. `io`: of mxs_bench_measure_io(), or NULL. Takes
  *  about five times `seconds`, and `sample_bytes` of memory for rows, but a least block of 32 rows.
- *  Collective. */
+ *  The allreduce is that of the ranks that measure. Collective. */
 MXS_CHECKED mxs_status mxs_bench_predict(const mxs_comm *comm,
                                          const mxs_bench_shape *shape,
                                          const mxs_bench_io *io,

@@ -1,6 +1,4 @@
-#include "bench/bench.h"
-#include "cli/setup.h"
-#include "problem/file.h"
+#include "cli/plan.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,10 +23,6 @@ static const char after[] =
     "on all ranks at once, scaled to the whole. The start and checkpoints come on top of it;\n"
     "mxsense bench tells more.\n";
 
-enum { SAMPLE_BYTES = 128 << 20 };
-
-static const double enough_s = 0.2; /* for each part */
-
 typedef struct check_fields {
   mxs_settings settings; /* first: the settings' own table reads the same fields */
   char *output, *io;
@@ -51,70 +45,9 @@ static const mxs_option own_options[] = {
 
 enum { OWN_COUNT = sizeof own_options / sizeof own_options[0] };
 
-/** What the settings and the shapes come to on these ranks. */
-typedef struct plan {
-  mxs_problem_header file;
-  mxs_bench_shape shape;
-  mxs_bench_shard busiest;
-  double memory_bytes; /* of the busiest rank */
-} plan;
-
-static mxs_status check_file(const mxs_settings *settings, const mxs_problem_header *file) {
-  if (settings->measurements > file->m)
-    return mxs_fail(MXS_ERR_SETTINGS,
-                    "measurements: %lld, but %s has %lld: give at most that, or all",
-                    (long long)settings->measurements, settings->problem, (long long)file->m);
-  if (settings->hold_out > 0.0 && file->m_validation > 0)
-    return mxs_fail(MXS_ERR_SETTINGS,
-                    "hold_out: %s has its own held-out measurements: leave it out",
-                    settings->problem);
-  return MXS_OK;
-}
-
-/* A and y of the busiest rank, and the solver of every rank. */
-static double memory_of(const plan *p) {
-  const mxs_bench_shape *shape = &p->shape;
-  const double rows = (double)p->busiest.rows;
-  double bytes = rows * 16.0 + mxs_solver_bytes(shape->n1, shape->n2, shape->k, shape->replicas,
-                                                shape->threads, 1);
-  if (shape->storage != MXS_STORAGE_AS_FILE)
-    bytes += rows * (double)shape->n1 * (double)shape->n2 * mxs_storage_bytes(shape->storage);
-  return bytes;
-}
-
-static mxs_status make_plan(const mxs_comm *comm, const mxs_settings *settings, plan *p) {
-  const mxs_problem_header *file = &p->file;
-  const mxs_storage asked = (mxs_storage)settings->storage;
-  p->shape = (mxs_bench_shape){.n1 = file->n1,
-                               .n2 = file->n2,
-                               .k = mxs_settings_k(settings, file->n1, file->n2),
-                               .m = settings->measurements > 0 ? settings->measurements : file->m,
-                               .m_validation = file->m_validation,
-                               .block_rows =
-                                   file->block_rows > 0 ? file->block_rows : settings->block_rows,
-                               .truth_rank = file->truth_rank,
-                               .ensemble = file->ensemble,
-                               .storage = asked == MXS_STORAGE_AS_FILE ? file->storage : asked,
-                               .reduction = (mxs_reduction)settings->reduction,
-                               .replicas = mxs_settings_replicas(settings),
-                               .threads = (int)settings->threads,
-                               .metrics_every = settings->metrics_every,
-                               .singular_values = settings->singular_values};
-  MXS_TRY(mxs_bench_busiest(comm, &p->shape, &p->busiest));
-  p->memory_bytes = memory_of(p);
-  return MXS_OK;
-}
-
-static void print_size(const mxs_cli_session *session, double bytes) {
-  if (bytes < 1e9)
-    mxs_cli_print(session, "%.3g MB", bytes * 1e-6);
-  else
-    mxs_cli_print(session, "%.3g GB", bytes * 1e-9);
-}
-
 static void print_shapes(const mxs_cli_session *session,
                          const mxs_settings *settings,
-                         const plan *p) {
+                         const mxs_cli_plan *p) {
   const mxs_problem_header *file = &p->file;
   const double sizes = (double)(file->n1 + file->n2);
   const double trained = (double)p->shape.m * (1.0 - settings->hold_out);
@@ -160,7 +93,7 @@ static double available_memory(void) {
   return bytes;
 }
 
-static void print_memory(const mxs_cli_session *session, const plan *p) {
+static void print_memory(const mxs_cli_session *session, const mxs_cli_plan *p) {
   MPI_Comm node = MPI_COMM_NULL;
   int ranks = 1;
   MPI_Comm_split_type(session->comm->mpi, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node);
@@ -170,11 +103,11 @@ static void print_memory(const mxs_cli_session *session, const plan *p) {
   const double share = available / (double)ranks;
   const double least = mxs_comm_spread(session->comm, share).min;
   mxs_cli_print(session, "memory      about ");
-  print_size(session, p->memory_bytes);
+  mxs_cli_print_size(session, p->memory_bytes);
   mxs_cli_print(session, " per rank");
   if (least > 0.0) {
     mxs_cli_print(session, "; available: ");
-    print_size(session, least);
+    mxs_cli_print_size(session, least);
   }
   mxs_cli_print(session, "\n");
   if (least > 0.0 && p->memory_bytes > least)
@@ -200,7 +133,9 @@ static double free_space(const char *path) {
 
 /* Two generations and the one being written; rows of the metrics are in each, and in metrics.csv.
  */
-static void print_disk(const mxs_cli_session *session, const check_fields *fields, const plan *p) {
+static void print_disk(const mxs_cli_session *session,
+                       const check_fields *fields,
+                       const mxs_cli_plan *p) {
   const double columns = 16.0 + 10.0;
   const double rows =
       (double)fields->settings.max_iterations / (double)fields->settings.metrics_every + 1.0;
@@ -208,22 +143,22 @@ static void print_disk(const mxs_cli_session *session, const check_fields *field
   const double checkpoint = factors + 8.0 * rows * columns;
   const double needed = 3.0 * checkpoint + 20.0 * rows * columns;
   mxs_cli_print(session, "disk        at most ");
-  print_size(session, needed);
+  mxs_cli_print_size(session, needed);
   mxs_cli_print(session, " in the run directory; a checkpoint is at most ");
-  print_size(session, checkpoint);
+  mxs_cli_print_size(session, checkpoint);
   const double space = fields->output == NULL ? -1.0 : free_space(fields->output);
   if (space >= 0.0) {
     mxs_cli_print(session, "; free: ");
-    print_size(session, space);
+    mxs_cli_print_size(session, space);
   }
   mxs_cli_print(session, "\n");
   if (space >= 0.0 && space < needed)
     mxs_cli_warning(session, "the run directory's file system has too little space");
 }
 
-static mxs_status print_time(const mxs_cli_session *session, const plan *p) {
+static mxs_status print_time(const mxs_cli_session *session, const mxs_cli_plan *p) {
   mxs_bench_model model;
-  MXS_TRY(mxs_bench_predict(session->comm, &p->shape, NULL, SAMPLE_BYTES, enough_s, &model));
+  MXS_TRY(mxs_cli_plan_time(session, p, &model));
   const double compute = model.kernel_s + model.factors_s + model.commit_s;
   mxs_cli_print(session,
                 "time        about %.3g seconds per iteration: %.3g compute, %.3g allreduce, %.3g "
@@ -240,11 +175,11 @@ static mxs_status print_time(const mxs_cli_session *session, const plan *p) {
   return MXS_OK;
 }
 
-static mxs_status test_io(const mxs_cli_session *session, const char *dir, const plan *p) {
+static mxs_status test_io(const mxs_cli_session *session, const char *dir, const mxs_cli_plan *p) {
   mxs_bench_io result = {0};
   MXS_TRY(mxs_bench_measure_io(session->comm, dir, p->file.n1, p->file.n2, p->shape.k, &result));
   mxs_cli_print(session, "io          %s: ", dir);
-  print_size(session, result.bytes);
+  mxs_cli_print_size(session, result.bytes);
   mxs_cli_print(session,
                 " written and verified in %.3g s (%.3g MB/s), read in %.3g s (%.3g MB/s)\n",
                 result.write_s, result.bytes * 1e-6 / result.write_s, result.read_s,
@@ -254,13 +189,9 @@ static mxs_status test_io(const mxs_cli_session *session, const char *dir, const
 
 static mxs_status check_problem(const mxs_cli_session *session,
                                 const check_fields *fields,
-                                plan *p) {
+                                mxs_cli_plan *p) {
   const mxs_settings *settings = &fields->settings;
-  MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_check(settings)));
-  MXS_TRY(mxs_cli_same(session, settings, NULL));
-  MXS_TRY(mxs_comm_agree(session->comm, mxs_problem_peek(settings->problem, &p->file)));
-  MXS_TRY(mxs_comm_agree(session->comm, check_file(settings, &p->file)));
-  MXS_TRY(make_plan(session->comm, settings, p));
+  MXS_TRY(mxs_cli_plan_make(session, settings, 0, p));
   print_shapes(session, settings, p);
   print_memory(session, p);
   print_disk(session, fields, p);
@@ -271,7 +202,7 @@ static mxs_status check(mxs_cli_session *session,
                         const mxs_table *table,
                         const mxs_cli_args *args,
                         check_fields *fields) {
-  plan p = {.file = {.n1 = 1, .n2 = 1}, .shape = {.k = 1}};
+  mxs_cli_plan p = {.file = {.n1 = 1, .n2 = 1}, .shape = {.k = 1}};
   MXS_TRY(mxs_cli_settings(session, table, args, fields));
   if (fields->settings.problem != NULL || fields->io == NULL)
     MXS_TRY(check_problem(session, fields, &p));

@@ -7,6 +7,7 @@ static const mxs_cli_command commands[] = {
     {"gen", "plant a problem: a problem file with a known answer", mxs_cli_gen},
     {"solve", "solve a problem, or go on where a run stopped", mxs_cli_solve},
     {"check", "dry run: settings, memory, disk, time per iteration", mxs_cli_check},
+    {"slurm", "job script: one job, a chain, or an array", mxs_cli_slurm},
     {"bench", "speed of this machine, and of an iteration of a problem on it", mxs_cli_bench},
     {"info", "what a problem file, checkpoint or run directory holds", mxs_cli_info},
     {"export", "factors, singular values or X as .npy, CSV or HDF5", mxs_cli_export},
@@ -53,11 +54,12 @@ static mxs_status unknown_command(const char *name) {
 
 static int dispatch(mxs_cli_session *session, int argc, char **argv) {
   if (argc < 2)
-    return mxs_cli_end(session,
-                       mxs_fail(MXS_ERR_USAGE,
-                                "no command given: gen, solve, check, bench, info or export; see "
-                                "mxsense --help"),
-                       0);
+    return mxs_cli_end(
+        session,
+        mxs_fail(MXS_ERR_USAGE,
+                 "no command given: gen, solve, check, slurm, bench, info or export; see "
+                 "mxsense --help"),
+        0);
   const char *name = argv[1];
   if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0)
     return mxs_cli_end(session, MXS_OK, print_help(session));

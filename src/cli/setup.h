@@ -1,5 +1,5 @@
 /** @file
- *  Effective settings of a command that has them: solve and check. Room `cli`. */
+ *  Effective settings of a command that has them: solve, check and slurm. Room `cli`. */
 #ifndef MXS_CLI_SETUP_H
 #define MXS_CLI_SETUP_H
 

@@ -1,0 +1,78 @@
+#include "cli/plan.h"
+
+enum { SAMPLE_BYTES = 128 << 20 };
+
+static const double enough_s = 0.2; /* for each part */
+
+static mxs_status check_file(const mxs_settings *settings, const mxs_problem_header *file) {
+  if (settings->measurements > file->m)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "measurements: %lld, but %s has %lld: give at most that, or all",
+                    (long long)settings->measurements, settings->problem, (long long)file->m);
+  if (settings->hold_out > 0.0 && file->m_validation > 0)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "hold_out: %s has its own held-out measurements: leave it out",
+                    settings->problem);
+  return MXS_OK;
+}
+
+/* A and y of the busiest rank, and the solver of every rank. */
+static double memory_of(const mxs_cli_plan *p) {
+  const mxs_bench_shape *shape = &p->shape;
+  const double rows = (double)p->busiest.rows;
+  double bytes = rows * 16.0 + mxs_solver_bytes(shape->n1, shape->n2, shape->k, shape->replicas,
+                                                shape->threads, 1);
+  if (shape->storage != MXS_STORAGE_AS_FILE)
+    bytes += rows * (double)shape->n1 * (double)shape->n2 * mxs_storage_bytes(shape->storage);
+  return bytes;
+}
+
+static mxs_bench_shape shape_of(const mxs_settings *settings,
+                                const mxs_problem_header *file,
+                                int ranks) {
+  const mxs_storage asked = (mxs_storage)settings->storage;
+  return (mxs_bench_shape){.n1 = file->n1,
+                           .n2 = file->n2,
+                           .k = mxs_settings_k(settings, file->n1, file->n2),
+                           .m = settings->measurements > 0 ? settings->measurements : file->m,
+                           .m_validation = file->m_validation,
+                           .block_rows =
+                               file->block_rows > 0 ? file->block_rows : settings->block_rows,
+                           .truth_rank = file->truth_rank,
+                           .ensemble = file->ensemble,
+                           .storage = asked == MXS_STORAGE_AS_FILE ? file->storage : asked,
+                           .reduction = (mxs_reduction)settings->reduction,
+                           .replicas = mxs_settings_replicas(settings),
+                           .threads = (int)settings->threads,
+                           .ranks = ranks,
+                           .metrics_every = settings->metrics_every,
+                           .singular_values = settings->singular_values};
+}
+
+mxs_status mxs_cli_plan_make(const mxs_cli_session *session,
+                             const mxs_settings *settings,
+                             int ranks,
+                             mxs_cli_plan *plan) {
+  const mxs_comm *comm = session->comm;
+  MXS_TRY(mxs_comm_agree(comm, mxs_settings_check(settings)));
+  MXS_TRY(mxs_cli_same(session, settings, NULL));
+  MXS_TRY(mxs_comm_agree(comm, mxs_problem_peek(settings->problem, &plan->file)));
+  MXS_TRY(mxs_comm_agree(comm, check_file(settings, &plan->file)));
+  plan->shape = shape_of(settings, &plan->file, ranks);
+  MXS_TRY(mxs_bench_busiest(comm, &plan->shape, &plan->busiest));
+  plan->memory_bytes = memory_of(plan);
+  return MXS_OK;
+}
+
+mxs_status mxs_cli_plan_time(const mxs_cli_session *session,
+                             const mxs_cli_plan *plan,
+                             mxs_bench_model *model) {
+  return mxs_bench_predict(session->comm, &plan->shape, NULL, SAMPLE_BYTES, enough_s, model);
+}
+
+void mxs_cli_print_size(const mxs_cli_session *session, double bytes) {
+  if (bytes < 1e9)
+    mxs_cli_print(session, "%.3g MB", bytes * 1e-6);
+  else
+    mxs_cli_print(session, "%.3g GB", bytes * 1e-9);
+}

@@ -1,0 +1,91 @@
+#include "cli/script.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+mxs_status mxs_cli_script_set(mxs_cli_script *script, const char *start, const char *format, ...) {
+  char line[8192];
+  va_list args;
+  va_start(args, format);
+  const int length = vsnprintf(line, sizeof line, format, args);
+  va_end(args);
+  if (length < 0 || length >= (int)sizeof line || script->count == MXS_CLI_LINES)
+    return mxs_fail(MXS_ERR_USAGE, "too many settings for a job script: use a settings file");
+  mxs_cli_line *next = &script->lines[script->count];
+  MXS_TRY(mxs_text_format(&next->text, "%s", line));
+  next->start = start;
+  script->count++;
+  return MXS_OK;
+}
+
+static const mxs_cli_template *find(const char *name) {
+  const mxs_cli_template *one = mxs_cli_templates;
+  while (one->name != NULL && strcmp(one->name, name) != 0)
+    one++;
+  return one;
+}
+
+mxs_status mxs_cli_script_text(const mxs_cli_script *script, char **text) {
+  const mxs_cli_template *model = find(script->name);
+  mxs_text out = {0};
+  int used[MXS_CLI_LINES] = {0};
+  mxs_status status = MXS_OK;
+  for (const char *const *line = model->lines; line != NULL && *line != NULL && status == MXS_OK;
+       line++) {
+    const char *instead = *line;
+    for (int i = 0; i < script->count; i++) {
+      if (strncmp(*line, script->lines[i].start, strlen(script->lines[i].start)) != 0)
+        continue;
+      instead = script->lines[i].text[0] != '\0' ? script->lines[i].text : NULL;
+      used[i] = 1;
+    }
+    if (instead != NULL)
+      status = mxs_text_add(&out, "%s\n", instead);
+  }
+  for (int i = 0; i < script->count && status == MXS_OK; i++)
+    if (!used[i])
+      status = mxs_fail(MXS_ERR_INTERNAL, "jobs/%s has no line '%s'", script->name,
+                        script->lines[i].start);
+  *text = out.data;
+  if (status != MXS_OK)
+    mxs_release(text);
+  return status;
+}
+
+void mxs_cli_script_clear(mxs_cli_script *script) {
+  for (int i = 0; i < script->count; i++)
+    mxs_release(&script->lines[i].text);
+  script->count = 0;
+}
+
+mxs_status mxs_cli_script_word(mxs_text *text, const char *word) {
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                              "_-./:,=+@%";
+  if (word[0] != '\0' && strspn(word, plain) == strlen(word))
+    return mxs_text_add(text, "%s", word);
+  MXS_TRY(mxs_text_add(text, "'"));
+  for (const char *p = word; *p != '\0'; p++)
+    MXS_TRY(*p == '\'' ? mxs_text_add(text, "'\\''") : mxs_text_add(text, "%c", *p));
+  return mxs_text_add(text, "'");
+}
+
+mxs_status mxs_cli_script_write(const char *path, const char *text, int replace) {
+  const int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | (replace ? O_TRUNC : O_EXCL), 0777);
+  if (file < 0 && errno == EEXIST)
+    return mxs_fail(MXS_ERR_CREATE, "%s exists: give another -o, or --force to replace it", path);
+  if (file < 0)
+    return mxs_fail(MXS_ERR_CREATE, "%s: cannot create the job script: %s", path, strerror(errno));
+  const ssize_t length = (ssize_t)strlen(text);
+  const int failed = write(file, text, (size_t)length) != length;
+  if (close(file) != 0 || failed) {
+    const int why = errno;
+    if (!replace)
+      (void)unlink(path);
+    return mxs_fail(MXS_ERR_IO, "%s: cannot write the job script: %s", path, strerror(why));
+  }
+  return MXS_OK;
+}
