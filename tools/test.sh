@@ -19,7 +19,7 @@ usage: tools/test.sh [--quick | --asan | --tidy | --soak] [--jobs N] [--build DI
   --build DIR  parent of the build folders (default: the source tree)
 
 Ends with ctest's own summary; exits with 0 only if everything passed. Single groups: ctest --test-dir
-build-dev -L unit (or mpi, io, system, soak, paper, example, lint, format, tidy). Quick tests run first.
+build-dev -L unit (or mpi, io, system, slurm, soak, paper, example, lint, format, tidy). Quick tests run first.
 EOF
 }
 
