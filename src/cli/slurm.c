@@ -282,7 +282,7 @@ static mxs_status set_launcher(mxs_cli_script *script,
                                const slurm_fields *fields,
                                const request *job) {
   if (fields->launcher == LAUNCHER_SRUN && job->kind != KIND_SINGLE)
-    return mxs_cli_script_set(script, "launch=", "launch=(srun --mpi=pmix)");
+    return mxs_cli_script_set(script, "launch=", "launch=(srun --mpi=pmix --wait=60)");
   if (fields->launcher == LAUNCHER_MPIRUN && fields->settings.threads > 1)
     return mxs_cli_script_set(script,
                               "launch=", "launch=(mpirun -np \"$SLURM_NTASKS\" --bind-to none)");

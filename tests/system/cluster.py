@@ -13,7 +13,7 @@ import harness
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools/slurm-sandbox"
-LIMIT = 240  # seconds, against hangs
+LIMIT = 450  # seconds, against hangs
 ENDED = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "DEADLINE", "OUT_OF_MEMORY", "BOOT_FAIL", "PREEMPTED"}
 CANNOT = {69, 77}
 

@@ -11,7 +11,7 @@ from harness import Case
 
 PACE = "MPI_Allreduce=1000"  # once in an iteration
 SHORT, LONG = 150, 2400      # iterations
-SRUN = "(srun --mpi=pmix)"
+SRUN = "(srun --mpi=pmix --wait=5)"
 SCENARIOS = {}
 
 
@@ -154,7 +154,8 @@ def chain_after_the_death_of_ranks(here):
 
 @scenario
 def chain_that_dies_too_often(here):
-    job = here.run("chain.sbatch", "often", "--ntasks=2", rules=f"kill:{PACE}:45:1", most_deaths=1, launch=SRUN).wait(137)
+    """On two nodes, where the rank that is left does not always notice."""
+    job = here.run("chain.sbatch", "often", "--nodes=2", "--ntasks=2", rules=f"kill:{PACE}:45:1", most_deaths=1, launch=SRUN).wait(137)
     here.case.assertEqual(job.restarts(), 1)
     here.case.assertIn("the chain ends: ranks died 2 times", job.log())
 
