@@ -14,7 +14,7 @@ ROOT = ("open=checkpoint.tmp", "fallocate=checkpoint.tmp", "H5Dwrite", "H5Fflush
 ALL = ("open=checkpoint.tmp", "H5Dwrite", "H5Fflush", "H5Fclose")
 # What comes after the last checkpoint.
 END = ("fsync=metrics.csv", "open=summary.json", "fsync=summary.json", "rename=summary.json", "fsync=events.jsonl", "fsync=log.txt",
-       "unlink=.lock", "close=.lock", "MPI_Finalize")
+       "close=.lock", "MPI_Finalize")
 
 
 def spread(count, most):
