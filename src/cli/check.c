@@ -1,4 +1,5 @@
 #include "bench/bench.h"
+#include "cli/probe.h"
 #include "cli/setup.h"
 #include "problem/file.h"
 
@@ -258,7 +259,7 @@ static mxs_status check_problem(const mxs_cli_session *session,
   const mxs_settings *settings = &fields->settings;
   MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_check(settings)));
   MXS_TRY(mxs_cli_same(session, settings, NULL));
-  MXS_TRY(mxs_comm_agree(session->comm, mxs_problem_peek(settings->problem, &p->file)));
+  MXS_TRY(mxs_cli_peek(session, settings->problem, &p->file));
   MXS_TRY(mxs_comm_agree(session->comm, check_file(settings, &p->file)));
   MXS_TRY(make_plan(session->comm, settings, p));
   print_shapes(session, settings, p);
@@ -289,6 +290,8 @@ int mxs_cli_check(mxs_cli_session *session, int argc, char **argv) {
     return mxs_cli_end(session, MXS_OK, mxs_cli_help(session, before, &table, after));
   if (status == MXS_OK)
     status = mxs_cli_precheck(&table, &args, mxs_cli_given(&table, &args, "io"), &fields);
+  if (status == MXS_OK)
+    status = mxs_cli_probe_settings(session, &table, &args, NULL, &fields);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 0);
   if (status == MXS_OK)
