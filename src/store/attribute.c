@@ -83,7 +83,7 @@ cleanup:
 }
 
 int mxs_store_has_attribute(hid_t object, const char *name) {
-  return H5Aexists(object, name) > 0;
+  return H5Aexists(object, name) != 0;
 }
 
 /* An attribute of exactly one value, opened. */
@@ -118,11 +118,12 @@ static mxs_status attribute_open(hid_t object,
   if (points == 1 && fits)
     return MXS_OK;
   attribute_close(out);
+  if (points < 0)
+    return mxs_store_fail(MXS_ERR_DATA, path, "cannot read attribute `%s`", name);
   if (points == 1 && !fits)
     return mxs_fail(MXS_ERR_DATA, "%s: attribute `%s` is larger than %d bytes: make it shorter",
                     path, name, (int)LARGEST_ATTRIBUTE);
-  return points < 0 ? mxs_store_fail(MXS_ERR_DATA, path, "cannot read attribute `%s`", name)
-                    : mxs_fail(MXS_ERR_DATA, "%s: attribute `%s` must be one value", path, name);
+  return mxs_fail(MXS_ERR_DATA, "%s: attribute `%s` must be one value", path, name);
 }
 
 /* Integers of either sign are read as they are: HDF5 would clip what does not fit. */

@@ -6,12 +6,22 @@
 /* Deflate makes at most 1032 bytes of one. */
 enum { DEFLATE_MOST = 1032, FILTERS_KNOWN = H5Z_FILTER_SCALEOFFSET + 1 };
 
-typedef enum link_kind { LINK_NONE, LINK_HARD, LINK_SOFT, LINK_EXTERNAL, LINK_OTHER } link_kind;
+typedef enum link_kind {
+  LINK_NONE,
+  LINK_HARD,
+  LINK_SOFT,
+  LINK_EXTERNAL,
+  LINK_OTHER,
+  LINK_DAMAGED
+} link_kind;
 
 static link_kind find_link(hid_t file, const char *name) {
   H5L_info_t info;
-  if (H5Lexists(file, name, H5P_DEFAULT) <= 0 || H5Lget_info(file, name, &info, H5P_DEFAULT) < 0)
+  const htri_t exists = H5Lexists(file, name, H5P_DEFAULT);
+  if (exists == 0)
     return LINK_NONE;
+  if (exists < 0 || H5Lget_info(file, name, &info, H5P_DEFAULT) < 0)
+    return LINK_DAMAGED;
   switch (info.type) {
   case H5L_TYPE_HARD:
     return LINK_HARD;
@@ -55,6 +65,8 @@ mxs_status mxsi_store_judge_links(hid_t file, const char *path, const char *name
     return MXS_OK;
   if (kind == LINK_NONE)
     return mxs_fail(MXS_ERR_DATA, "%s: there is no dataset /%s", path, name);
+  if (kind == LINK_DAMAGED)
+    return mxs_store_fail(MXS_ERR_DATA, path, "/%.*s cannot be looked up: damaged", length, name);
   return mxs_fail(MXS_ERR_DATA,
                   "%s: /%.*s is %s link, and links are not followed: store the data itself under "
                   "this name",

@@ -143,6 +143,7 @@ MXS_CHECKED mxs_status mxs_store_put_unsigned(hid_t object, const char *name, ui
 MXS_CHECKED mxs_status mxs_store_put_number(hid_t object, const char *name, double value);
 MXS_CHECKED mxs_status mxs_store_put_text(hid_t object, const char *name, const char *value);
 
+/** Is there an attribute of this name? Where that cannot be told, yes: reading it tells. Local. */
 int mxs_store_has_attribute(hid_t object, const char *name);
 
 /** Reading. `path` is for messages. Local. @retval MXS_ERR_DATA missing, not one value, of another
