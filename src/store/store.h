@@ -42,8 +42,8 @@ void mxs_store_refuse_none(void);
 /** Open for reading with the serial driver, after mxs_store_check_readable(). Local. */
 MXS_CHECKED mxs_status mxs_store_open(const char *path, hid_t *file);
 
-/** Open for reading on all ranks, each its own transfers. Every rank checks that it can read the
- *  file, and all agree, before any opens it. Collective. */
+/** Open for reading on all ranks, each on its own: no call on the file is collective, and closing
+ * it is local. All agree on whether all could. Collective. */
 MXS_CHECKED mxs_status mxs_store_open_all(const mxs_comm *comm, const char *path, hid_t *file);
 
 /** Create on all ranks over a file that rank 0 reserved; metadata checksummed (format of HDF5
@@ -51,7 +51,7 @@ MXS_CHECKED mxs_status mxs_store_open_all(const mxs_comm *comm, const char *path
 MXS_CHECKED mxs_status mxs_store_create_all(const mxs_comm *comm, const char *path, hid_t *file);
 
 /** Close any HDF5 identifier and set it to H5I_INVALID_HID; negative ones are skipped. Local; for
- *  files opened or created by all, Collective. @retval MXS_ERR_IO a file did not close well */
+ *  files created by all, Collective. @retval MXS_ERR_IO a file did not close well */
 mxs_status mxs_store_close(hid_t *id);
 
 /** Is there an object of this name ("truth/U"), or a link on the way to it that is not followed?
