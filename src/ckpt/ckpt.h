@@ -84,6 +84,11 @@ MXS_CHECKED mxs_status mxs_ckpt_read_latest(const mxs_comm *comm,
  *  MXS_ERR_DATA not a checkpoint, or does not verify */
 MXS_CHECKED mxs_status mxs_ckpt_read(const mxs_comm *comm, const char *path, mxs_ckpt **out);
 
+/** Go through what reading a checkpoint will rely on, without its digests, in a process that may
+ * crash (mxs_store_survey()); bad attributes and texts are left to who reads it. Local, serial.
+ * @retval MXS_ERR_DATA reading it would not be safe, or fails as well */
+MXS_CHECKED mxs_status mxs_ckpt_survey(const char *path);
+
 void mxs_ckpt_destroy(mxs_ckpt **ckpt);
 
 /** Iterations of the checkpoints that were kept in a directory, newest first; released with

@@ -99,8 +99,8 @@ static mxs_status read_sets(hid_t file, mxs_ckpt *ckpt) {
   return MXS_OK;
 }
 
-/* Everything of an open file into `*out`. */
-static mxs_status read_all(
+/* What a file says of itself, and room for the rest: attributes and texts, verified. */
+static mxs_status read_head(
     hid_t file, const char *path, mxs_ckpt **out, char seal[MXS_STORE_DIGEST_TEXT], int *newer) {
   char stored[MXS_STORE_DIGEST_TEXT];
   mxs_ckpt_info info = {0};
@@ -127,13 +127,10 @@ static mxs_status read_all(
   ckpt->info = info;
   ckpt->config = config;
   config = NULL;
-  MXS_TRY_GOTO(status, read_sets(file, ckpt), cleanup);
   *out = ckpt;
-  ckpt = NULL;
 cleanup:
   mxs_release(&manifest);
   mxs_release(&config);
-  mxs_ckpt_destroy(&ckpt);
   return status;
 }
 
@@ -145,7 +142,54 @@ mxs_status mxsi_ckpt_load(const char *path,
   *out = NULL;
   *newer = 0;
   MXS_TRY(mxs_store_open(path, &file));
-  const mxs_status status = read_all(file, path, out, seal, newer);
+  mxs_status status = read_head(file, path, out, seal, newer);
+  if (status == MXS_OK)
+    status = read_sets(file, *out);
+  if (status != MXS_OK)
+    mxs_ckpt_destroy(out);
+  (void)mxs_store_close(&file);
+  return status;
+}
+
+static mxs_status survey_set(hid_t file, const char *path, const char *name) {
+  mxs_store_set set;
+  if (mxs_store_set_open(file, path, name, &set) != MXS_OK)
+    return MXS_OK; /* reading it says the same */
+  const mxs_status status = mxs_store_survey(&set);
+  mxs_store_set_close(&set);
+  return status;
+}
+
+static mxs_status survey_sets(hid_t file, const mxs_ckpt *ckpt) {
+  for (int64_t i = 0; i < ckpt->count; i++)
+    MXS_TRY(survey_set(file, ckpt->path, ckpt->arrays[i].name));
+  for (int64_t r = 0; r < ckpt->info.replicas; r++) {
+    const mxs_history *history = &ckpt->histories[r];
+    char folder[MXSI_CKPT_FOLDER];
+    mxsi_ckpt_folder(ckpt->info.replicas, r, folder);
+    for (int64_t c = 0; c < history->columns; c++) {
+      char *name = NULL;
+      MXS_TRY(mxs_text_format(&name, "%s%s", folder, history->names[c]));
+      const mxs_status status = survey_set(file, ckpt->path, name);
+      mxs_release(&name);
+      MXS_TRY(status);
+    }
+  }
+  return MXS_OK;
+}
+
+mxs_status mxs_ckpt_survey(const char *path) {
+  char seal[MXS_STORE_DIGEST_TEXT];
+  int newer = 0;
+  hid_t file = H5I_INVALID_HID;
+  mxs_ckpt *ckpt = NULL;
+  MXS_TRY(mxs_store_open(path, &file));
+  mxs_status status = read_head(file, path, &ckpt, seal, &newer);
+  if (status == MXS_OK)
+    status = survey_sets(file, ckpt);
+  else if (status != MXS_ERR_MEMORY)
+    status = MXS_OK; /* reading it says the same, and whether the format is newer */
+  mxs_ckpt_destroy(&ckpt);
   (void)mxs_store_close(&file);
   return status;
 }

@@ -2,6 +2,7 @@
 #include "bench/machine.h"
 #include "cli/bench_report.h"
 #include "cli/cli.h"
+#include "cli/probe.h"
 #include "conf/settings.h"
 #include "problem/file.h"
 #include "problem/problem_impl.h"
@@ -104,7 +105,9 @@ static mxs_status check_fields(const mxs_cli_args *args, const bench_fields *fie
 }
 
 /* What is predicted for; n1 = 0: nothing. */
-static mxs_status find_shape(const bench_fields *fields, mxs_bench_shape *shape) {
+static mxs_status find_shape(const bench_fields *fields,
+                             const mxs_problem_header *file,
+                             mxs_bench_shape *shape) {
   const mxs_settings settings = {.k = {.count = 1, .values = {fields->k}}};
   *shape = (mxs_bench_shape){.n1 = fields->n1,
                              .n2 = fields->n2,
@@ -116,21 +119,19 @@ static mxs_status find_shape(const bench_fields *fields, mxs_bench_shape *shape)
                              .metrics_every = 10,
                              .checkpoint_every = {.seconds = 600.0}};
   if (fields->problem != NULL) {
-    mxs_problem_header file;
-    MXS_TRY(mxs_problem_peek(fields->problem, &file));
-    if (fields->measurements > file.m)
+    if (fields->measurements > file->m)
       return mxs_fail(MXS_ERR_SETTINGS,
                       "measurements: %lld, but %s has %lld: give at most that, or all",
-                      (long long)fields->measurements, fields->problem, (long long)file.m);
-    shape->n1 = file.n1;
-    shape->n2 = file.n2;
-    shape->m = fields->measurements > 0 ? fields->measurements : file.m;
-    shape->m_validation = file.m_validation;
-    shape->block_rows = file.block_rows;
-    shape->truth_rank = file.truth_rank;
-    shape->ensemble = file.ensemble;
+                      (long long)fields->measurements, fields->problem, (long long)file->m);
+    shape->n1 = file->n1;
+    shape->n2 = file->n2;
+    shape->m = fields->measurements > 0 ? fields->measurements : file->m;
+    shape->m_validation = file->m_validation;
+    shape->block_rows = file->block_rows;
+    shape->truth_rank = file->truth_rank;
+    shape->ensemble = file->ensemble;
     if (shape->storage == MXS_STORAGE_AS_FILE)
-      shape->storage = file.storage;
+      shape->storage = file->storage;
   }
   if (fields->problem == NULL && shape->ensemble == MXS_ENSEMBLE_FAST) {
     const mxs_plant plant = {
@@ -179,7 +180,10 @@ static mxs_status measure(const mxs_cli_session *session,
   mxs_bench_shape shape;
   mxs_bench_report report = {
       .session = session, .json = json, .quick = fields->quick, .threads = (int)fields->threads};
-  MXS_TRY(mxs_comm_agree(session->comm, find_shape(fields, &shape)));
+  mxs_problem_header file = {.n1 = 0};
+  if (fields->problem != NULL)
+    MXS_TRY(mxs_cli_peek(session, fields->problem, &file));
+  MXS_TRY(mxs_comm_agree(session->comm, find_shape(fields, &file, &shape)));
   mxs_machine_find(session->comm, &report.machine);
   mxs_bench_report_machine(&report);
   MXS_TRY(mxs_bench_report_read(&report));
@@ -219,6 +223,8 @@ int mxs_cli_bench(mxs_cli_session *session, int argc, char **argv) {
     status = mxs_cli_apply(&table, &args, &fields);
   if (status == MXS_OK)
     status = check_fields(&args, &fields);
+  if (status == MXS_OK)
+    status = mxs_cli_probe(session, fields.problem);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 0);
   if (status == MXS_OK)

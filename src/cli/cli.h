@@ -29,7 +29,7 @@ int mxs_cli_bench(mxs_cli_session *session, int argc, char **argv);
 int mxs_cli_info(mxs_cli_session *session, int argc, char **argv);
 int mxs_cli_export(mxs_cli_session *session, int argc, char **argv);
 
-enum { MXS_CLI_VALUES = 256, MXS_CLI_OPERANDS = 2, MXS_CLI_OPTIONS = 64 };
+enum { MXS_CLI_VALUES = 256, MXS_CLI_OPERANDS = 512, MXS_CLI_OPTIONS = 64 };
 
 /** A command line taken apart: names are known, values are not looked at yet. */
 typedef struct mxs_cli_args {
@@ -98,6 +98,9 @@ void mxs_cli_warning(const mxs_cli_session *session, const char *text);
 
 /** Print to standard output on rank 0. */
 void mxs_cli_print(const mxs_cli_session *session, const char *format, ...) MXS_PRINTF(2, 3);
+
+/** Read the settings file `path`; released with mxs_release(). Local. @retval as below */
+MXS_CHECKED mxs_status mxs_cli_read_text(const char *path, char **text, size_t *length);
 
 /** Read the settings file `path` on rank 0 and give its text to all ranks. Collective.
  *  @retval MXS_ERR_INPUT missing  @retval MXS_ERR_DATA not a text file */

@@ -1,4 +1,5 @@
 #include "cli/export_file.h"
+#include "cli/probe.h"
 #include "cli/single.h"
 #include "la/la.h"
 
@@ -207,6 +208,8 @@ int mxs_cli_export(mxs_cli_session *session, int argc, char **argv) {
     return mxs_cli_end(session, MXS_OK, mxs_cli_help(session, before, &table, after));
   if (status == MXS_OK)
     status = parse(&args, &fields);
+  if (status == MXS_OK)
+    status = mxs_cli_probe(session, fields.source);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 0);
   if (status == MXS_OK)

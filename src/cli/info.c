@@ -1,3 +1,4 @@
+#include "cli/probe.h"
 #include "cli/single.h"
 #include "problem/file.h"
 
@@ -8,10 +9,11 @@
 #include <unistd.h>
 
 static const char before[] =
-    "Usage: mxsense info FILE_OR_DIR\n"
+    "Usage: mxsense info FILE_OR_DIR...\n"
     "\n"
     "Tells what a problem file, a checkpoint or a run directory holds, and verifies every\n"
-    "digest in it. Needs no MPI launcher.\n"
+    "digest in it. Needs no MPI launcher. A process of its own, with limits, parses each\n"
+    "file first: one that crashes HDF5 is an error like any other.\n"
     "\n"
     "Options:\n"
     "  -h, --help              this text\n";
@@ -23,7 +25,8 @@ static const char after[] =
     "  mxsense info run1/checkpoint.prev.h5\n"
     "\n"
     "0: everything verifies; 65: something does not, or is of another kind; 66: no\n"
-    "such file; 74: unreadable, or a run without a good checkpoint.\n";
+    "such file; 74: unreadable, or a run without a good checkpoint. Of several: that of\n"
+    "the first bad one.\n";
 
 static const mxs_table no_options = {"option", "mxsense info --help", NULL, 0};
 
@@ -259,7 +262,7 @@ static mxs_status info_run(const mxs_cli_session *session, const mxs_comm *self,
 }
 
 static mxs_status inform(const mxs_cli_session *session, const mxs_comm *self, void *ctx) {
-  const char *path = ctx;
+  const char *path = *(const char **)ctx;
   mxs_cli_kind kind;
   MXS_TRY(mxs_cli_kind_of(path, &kind));
   switch (kind) {
@@ -273,17 +276,33 @@ static mxs_status inform(const mxs_cli_session *session, const mxs_comm *self, v
   return mxs_fail(MXS_ERR_INTERNAL, "unknown kind of file");
 }
 
+/* All that are asked for: a bad one does not keep the others from being told. Returns the exit code
+ * of the first bad one. */
+static int inform_of_all(const mxs_cli_session *session, mxs_cli_args *args) {
+  int code = 0;
+  for (int i = 0; i < args->operands; i++) {
+    const mxs_status status = mxs_cli_alone(session, inform, &args->operand[i]);
+    if (status == MXS_OK)
+      continue;
+    mxs_cli_error(session, mxs_last_error());
+    code = code != 0 ? code : mxs_status_exit_code(status);
+  }
+  return code;
+}
+
 int mxs_cli_info(mxs_cli_session *session, int argc, char **argv) {
   mxs_cli_args args;
-  mxs_status status = mxs_cli_parse(&no_options, 1, argc, argv, &args);
+  int code = 0;
+  mxs_status status = mxs_cli_parse(&no_options, MXS_CLI_OPERANDS, argc, argv, &args);
   if (status == MXS_OK && args.help)
     return mxs_cli_end(session, MXS_OK, mxs_cli_help(session, before, &no_options, after));
   if (status == MXS_OK && args.operands == 0)
     status = mxs_fail(MXS_ERR_USAGE, "info needs a problem file, checkpoint or run directory");
+  for (int i = 0; i < args.operands && status == MXS_OK; i++)
+    status = mxs_cli_probe(session, args.operand[i]);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 0);
-  char path[4096];
-  if (status == MXS_OK && snprintf(path, sizeof path, "%s", args.operand[0]) < (int)sizeof path)
-    status = mxs_cli_alone(session, inform, path);
-  return mxs_cli_end(session, status, 0);
+  if (status == MXS_OK)
+    code = inform_of_all(session, &args);
+  return mxs_cli_end(session, status, code);
 }

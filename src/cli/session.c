@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 #include "la/la.h"
+#include "store/store.h"
 
 #include <errno.h>
 #include <hdf5.h>
@@ -108,6 +109,7 @@ int mxs_cli_end(mxs_cli_session *session, mxs_status status, int code) {
       status = flushed;
     }
     mxs_comm_destroy(&session->comm);
+    mxs_store_refuse_none();
     (void)H5close();
   } else if (status == MXS_OK && session->rank == 0) {
     status = flush_output();
@@ -131,8 +133,7 @@ static mxs_status open_error(const char *path) {
   return mxs_fail(MXS_ERR_IO, "%s: cannot read the settings file: %s", path, strerror(errno));
 }
 
-/* The whole of a small text file. */
-static mxs_status read_text(const char *path, char **text, size_t *length) {
+mxs_status mxs_cli_read_text(const char *path, char **text, size_t *length) {
   struct stat entry;
   if (stat(path, &entry) != 0)
     return open_error(path);
@@ -163,7 +164,7 @@ mxs_status mxs_cli_read_file(const mxs_cli_session *session,
                              size_t *length) {
   *text = NULL;
   *length = 0;
-  mxs_status status = session->rank == 0 ? read_text(path, text, length) : MXS_OK;
+  mxs_status status = session->rank == 0 ? mxs_cli_read_text(path, text, length) : MXS_OK;
   MXS_TRY_GOTO(status, mxs_comm_agree(session->comm, status), cleanup);
   int64_t bytes = (int64_t)*length;
   mxs_comm_bcast(session->comm, &bytes, sizeof bytes, 0);

@@ -1,4 +1,5 @@
 #include "cli/plan.h"
+#include "cli/probe.h"
 #include "cli/script.h"
 
 #include <math.h>
@@ -418,6 +419,8 @@ int mxs_cli_slurm(mxs_cli_session *session, int argc, char **argv) {
     return mxs_cli_end(session, MXS_OK, mxs_cli_help(session, before, &table, after));
   if (status == MXS_OK)
     status = precheck(&table, &args, &fields);
+  if (status == MXS_OK)
+    status = mxs_cli_probe_settings(session, &table, &args, NULL, &fields);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 0);
   if (status == MXS_OK)

@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "cli/probe.h"
 #include "cli/setup.h"
 #include "run/run.h"
 
@@ -73,6 +74,8 @@ int mxs_cli_solve(mxs_cli_session *session, int argc, char **argv) {
     status = mxs_cli_precheck(&table, &args, 0, &fields);
   if (status == MXS_OK && session->rank == 0)
     mxs_run_find_walltime();
+  if (status == MXS_OK)
+    status = mxs_cli_probe_settings(session, &table, &args, fields.output, &fields);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 1);
   if (status == MXS_OK)

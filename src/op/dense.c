@@ -131,7 +131,8 @@ void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *
   }
 }
 
-uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count) {
+static uint64_t dense_digest(const void *self, int64_t first, int64_t count) {
+  const mxs_dense *dense = self;
   const int64_t row = row_of(dense, first);
   return row < 0
              ? 0
@@ -142,5 +143,6 @@ const mxs_op_table mxsi_op_dense = {.name = "dense",
                                     .pass = dense_pass,
                                     .plan = dense_plan,
                                     .frobenius2 = dense_frobenius2,
+                                    .digest = dense_digest,
                                     .info = dense_info,
                                     .destroy = dense_destroy};

@@ -61,9 +61,6 @@ MXS_CHECKED mxs_status mxsi_dense_create(int64_t entries,
  *  even; NaN stays NaN. Local. */
 void mxsi_dense_put(mxs_dense *dense, int64_t row, int64_t count, const double *values);
 
-/** Digest of the stored bytes of a range inside one own block. Local. */
-uint64_t mxsi_dense_digest(const mxs_dense *dense, int64_t first, int64_t count);
-
 /** Generated ensembles, format version 1: entry (i, p, q), j = p n2 + q, words from row i of the
  *  stream MXS_STREAM_ENSEMBLE (base/stream.h).
  *   - rademacher, gaussian8: formulas in op/signs.h;

@@ -122,8 +122,9 @@ const void *mxsi_signs_stored(const mxs_signs *s, int64_t *bytes) {
   return s->stored != NULL ? s->rows : NULL;
 }
 
-uint64_t mxsi_signs_digest(const mxs_signs *signs, int64_t first, int64_t count) {
-  const uint64_t *row = stored_row(signs, first);
+static uint64_t signs_digest(const void *self, int64_t first, int64_t count) {
+  const mxs_signs *signs = self;
+  const uint64_t *row = signs->stored == NULL ? NULL : stored_row(signs, first);
   return row == NULL ? 0 : mxs_hash64(row, (size_t)(count * signs->words) * sizeof *row, 0);
 }
 
@@ -412,5 +413,6 @@ const mxs_op_table mxsi_op_signs = {.name = "signs",
                                     .pass = signs_pass,
                                     .plan = signs_plan,
                                     .point = signs_point,
+                                    .digest = signs_digest,
                                     .info = signs_info,
                                     .destroy = signs_destroy};

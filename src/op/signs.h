@@ -53,9 +53,6 @@ MXS_CHECKED mxs_status mxsi_signs_put(mxs_signs *signs,
 /** The stored bits, and their bytes; NULL and 0 where rows are generated. Local. */
 const void *mxsi_signs_stored(const mxs_signs *signs, int64_t *bytes);
 
-/** Digest of the stored bits of a range inside one own block; 0: another rank has it. Local. */
-uint64_t mxsi_signs_digest(const mxs_signs *signs, int64_t first, int64_t count);
-
 /** Entries of row `row` as doubles, signs (levels = 0) or levels. Local. */
 void mxsi_signs_row(int levels, uint64_t seed, int64_t entries, int64_t row, double *values);
 

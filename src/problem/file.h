@@ -43,6 +43,11 @@ MXS_CHECKED mxs_status mxs_problem_peek(const char *path, mxs_problem_header *ou
  *  @retval MXS_ERR_DATA not finite, or not what was written */
 MXS_CHECKED mxs_status mxs_problem_verify(const char *path, char **report);
 
+/** Go through what loading a problem file, or factors from one, will rely on, in a process that may
+ * crash (mxs_store_survey()). Local, serial. @retval MXS_ERR_DATA reading it will fail as well, or
+ * would not be safe */
+MXS_CHECKED mxs_status mxs_problem_survey(const char *path);
+
 /** Plant a problem and write it: for generated ensembles y, the truth and the recipe; for
  *  MXS_ENSEMBLE_DENSE also A, the entries of the gaussian ensemble rounded to `storage` (F64, F32,
  *  or BF16, whose numbers are written as floats), with y of the rounded A. Collective. Each rank

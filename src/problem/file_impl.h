@@ -3,6 +3,7 @@
 #ifndef MXS_PROBLEM_FILE_IMPL_H
 #define MXS_PROBLEM_FILE_IMPL_H
 
+#include "base/hash.h"
 #include "problem/file.h"
 #include "store/store.h"
 
@@ -20,6 +21,12 @@ MXS_CHECKED mxs_status mxsi_file_header(hid_t file, const char *path, mxs_proble
  *  @retval MXS_ERR_DATA names dataset and index of the first entry that is not finite */
 MXS_CHECKED mxs_status
 mxsi_file_rows(const mxs_store_set *set, hid_t type, int64_t first, int64_t count, void *rows);
+
+/** Are all entries of these rows, already read, finite? `rows` may have been narrowed to floats.
+ * Local.
+ *  @retval MXS_ERR_DATA as above */
+MXS_CHECKED mxs_status mxsi_file_check_finite(
+    const mxs_store_set *set, hid_t type, int64_t first, int64_t count, const void *rows);
 
 /** Nearest number with the 8 leading bits of a bf16, ties to even; infinite beyond its range.
  *  `value` is finite. Local. */
@@ -85,5 +92,47 @@ MXS_CHECKED mxs_status mxsi_file_group_check(const mxs_store_set *set,
                                              const mxsi_file_groups *groups,
                                              int64_t group,
                                              void *rows);
+
+/** Compare the digest of a group. Local. @retval MXS_ERR_DATA it differs; names dataset and rows */
+MXS_CHECKED mxs_status mxsi_file_group_compare(const mxs_store_set *set,
+                                               const mxsi_file_groups *groups,
+                                               int64_t group,
+                                               const uint64_t found[2]);
+
+/** Digests compared while rows are read anyway: a group is checked by the rank that has its first
+ * row. Rows of it that are in other ranks' blocks are read again; there are none where groups
+ * divide blocks. */
+typedef struct mxsi_file_check {
+  const mxs_store_set *set; /**< borrowed */
+  hid_t type;               /**< of the rows that were digested: doubles, or floats */
+  int64_t row_bytes;
+  mxsi_file_groups groups;
+  mxs_hash_parts *parts; /**< NULL: the file has no digests of this dataset */
+  int open;              /**< a group is being digested, up to row `at` */
+  int64_t at;
+  float *floats;
+  int64_t room;
+} mxsi_file_check;
+
+/** Get ready for dataset `which`; mxsi_file_check_clear() frees it. Local. */
+MXS_CHECKED mxs_status mxsi_file_check_begin(hid_t file,
+                                             const mxs_store_set *set,
+                                             int which,
+                                             mxsi_file_check *out);
+void mxsi_file_check_clear(mxsi_file_check *check);
+
+/** Rows that were read, in ascending order over all calls: of `check->type`, or as doubles. Local.
+ *  @retval MXS_ERR_DATA a digest differs */
+MXS_CHECKED mxs_status mxsi_file_check_rows(mxsi_file_check *check,
+                                            int64_t first,
+                                            int64_t count,
+                                            const void *rows);
+MXS_CHECKED mxs_status mxsi_file_check_doubles(mxsi_file_check *check,
+                                               int64_t first,
+                                               int64_t count,
+                                               const double *rows);
+
+/** Finish the last group. Local. @retval MXS_ERR_DATA a digest differs */
+MXS_CHECKED mxs_status mxsi_file_check_end(mxsi_file_check *check);
 
 #endif

@@ -4,8 +4,9 @@
 #include "op/signs.h"
 
 #include <stdlib.h>
+#include <string.h>
 
-/* Rows that are not kept as they are read go through a buffer of so many. */
+/* Entries read at a time: little enough to be looked at and digested in the cache. */
 enum { BUFFER_ENTRIES = 1 << 19 };
 
 /* Own blocks in the order of the file: positions in blocks->own, ascending by block. */
@@ -23,72 +24,103 @@ static int by_block(const void *a, const void *b) {
 typedef struct shard {
   const mxs_blocks *blocks;
   mxs_storage storage;
-  void *rows;       /* F64, F32: read straight into place */
-  mxs_dense *dense; /* BF16 */
+  void *rows;       /* F64, F32: in place */
+  mxs_dense *dense; /* BF16, F32 */
   mxs_signs *signs; /* BITS */
 } shard;
 
-/* Read rows straight into place. */
-static mxs_status read_straight(
-    const mxs_store_set *set, const shard *to, int64_t first, int64_t count, int64_t row) {
-  const hid_t type = to->storage == MXS_STORAGE_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
-  const int64_t bytes = mxsi_file_row_entries(set) * (int64_t)H5Tget_size(type);
-  return mxsi_file_rows(set, type, first, count, (char *)to->rows + row * bytes);
+/* A dataset being read, row by row of the file. */
+typedef struct reading {
+  mxs_store_set set;
+  mxsi_file_check check;
+  const shard *to;
+  int64_t most;   /* rows at a time */
+  double *buffer; /* of rows that are not kept as they are read; NULL: straight into place */
+} reading;
+
+static hid_t kept_type(const shard *to) {
+  return to->storage == MXS_STORAGE_F32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
 }
 
-/* Read some rows of a block into `buffer`, and put them into place in their own form. */
-static mxs_status read_narrow(const mxs_store_set *set,
-                              const shard *to,
-                              int64_t first,
-                              int64_t count,
-                              int64_t row,
-                              double *buffer) {
-  MXS_TRY(mxsi_file_rows(set, H5T_NATIVE_DOUBLE, first, count, buffer));
+static void *place_of(const reading *r, int64_t row) {
+  const int64_t bytes = mxsi_file_row_entries(&r->set) * (int64_t)H5Tget_size(kept_type(r->to));
+  return (char *)r->to->rows + row * bytes;
+}
+
+static mxs_status read_straight(reading *r, int64_t first, int64_t count, int64_t row) {
+  void *rows = place_of(r, row);
+  MXS_TRY(mxsi_file_rows(&r->set, kept_type(r->to), first, count, rows));
+  return mxsi_file_check_rows(&r->check, first, count, rows);
+}
+
+/* Read some rows of a block into the buffer, and put them into place in their own form. */
+static mxs_status read_narrow(reading *r, int64_t first, int64_t count, int64_t row) {
+  const shard *to = r->to;
+  MXS_TRY(mxsi_file_rows(&r->set, H5T_NATIVE_DOUBLE, first, count, r->buffer));
+  MXS_TRY(mxsi_file_check_doubles(&r->check, first, count, r->buffer));
   if (to->storage == MXS_STORAGE_BITS) {
-    MXS_TRY(mxsi_file_check_signs(set, first, count, buffer));
-    return mxsi_signs_put(to->signs, row, count, buffer);
+    MXS_TRY(mxsi_file_check_signs(&r->set, first, count, r->buffer));
+    return mxsi_signs_put(to->signs, row, count, r->buffer);
   }
-  MXS_TRY(mxsi_file_to_bf16(set, first, count, buffer));
-  mxsi_dense_put(to->dense, row, count, buffer);
+  if (to->storage == MXS_STORAGE_F64) {
+    const size_t bytes = (size_t)(count * mxsi_file_row_entries(&r->set)) * sizeof *r->buffer;
+    memcpy(place_of(r, row), r->buffer, bytes);
+    return MXS_OK;
+  }
+  if (to->storage == MXS_STORAGE_BF16)
+    MXS_TRY(mxsi_file_to_bf16(&r->set, first, count, r->buffer));
+  mxsi_dense_put(to->dense, row, count, r->buffer);
+  return to->storage == MXS_STORAGE_F32
+             ? mxsi_file_check_finite(&r->set, H5T_NATIVE_FLOAT, first, count, place_of(r, row))
+             : MXS_OK;
+}
+
+static mxs_status read_block(reading *r, const own_block *own) {
+  const mxs_blocks *blocks = r->to->blocks;
+  const int64_t first = mxs_blocks_first(blocks, own->block);
+  const int64_t count = mxs_blocks_size(blocks, own->block);
+  const int64_t row = blocks->offset[own->position];
+  for (int64_t done = 0; done < count; done += r->most) {
+    const int64_t n = count - done < r->most ? count - done : r->most;
+    MXS_TRY(r->buffer != NULL ? read_narrow(r, first + done, n, row + done)
+                              : read_straight(r, first + done, n, row + done));
+  }
   return MXS_OK;
 }
 
-static mxs_status read_block(
-    const mxs_store_set *set, const shard *to, const own_block *own, int64_t most, double *buffer) {
-  const int64_t first = mxs_blocks_first(to->blocks, own->block);
-  const int64_t count = mxs_blocks_size(to->blocks, own->block);
-  const int64_t row = to->blocks->offset[own->position];
-  if (buffer == NULL)
-    return read_straight(set, to, first, count, row);
-  for (int64_t done = 0; done < count; done += most) {
-    const int64_t n = count - done < most ? count - done : most;
-    MXS_TRY(read_narrow(set, to, first + done, n, row + done, buffer));
-  }
-  return MXS_OK;
+/* Are rows kept as they are read? Those whose digests are of another type are not. */
+static int is_straight(const reading *r) {
+  return r->to->rows != NULL && (r->check.parts == NULL || r->check.type == kept_type(r->to));
+}
+
+static mxs_status begin_reading(hid_t file, const char *path, int which, reading *r) {
+  MXS_TRY(mxs_store_set_open(file, path, mxsi_file_name(which), &r->set));
+  MXS_TRY(mxsi_file_check_begin(file, &r->set, which, &r->check));
+  const int64_t row = mxsi_file_row_entries(&r->set);
+  r->most = row < BUFFER_ENTRIES ? BUFFER_ENTRIES / row : 1;
+  return is_straight(r) ? MXS_OK : mxs_alloc(r->most * row, sizeof *r->buffer, &r->buffer);
 }
 
 /* Read this rank's rows of a dataset, block by block. */
-static mxs_status read_own(hid_t file, const char *path, const char *name, const shard *to) {
+static mxs_status read_own(hid_t file, const char *path, int which, const shard *to) {
   const mxs_blocks *blocks = to->blocks;
-  mxs_store_set set = {.id = H5I_INVALID_HID};
+  reading r = {.set = {.id = H5I_INVALID_HID}, .to = to};
   own_block *order = NULL;
-  double *buffer = NULL;
   mxs_status status = mxs_alloc(blocks->own_count, sizeof *order, &order);
   if (status != MXS_OK)
     return status;
   for (int64_t j = 0; j < blocks->own_count; j++)
     order[j] = (own_block){blocks->own[j], j};
   qsort(order, (size_t)blocks->own_count, sizeof *order, by_block);
-  MXS_TRY_GOTO(status, mxs_store_set_open(file, path, name, &set), cleanup);
-  const int64_t row = mxsi_file_row_entries(&set);
-  const int64_t most = row < BUFFER_ENTRIES ? BUFFER_ENTRIES / row : 1;
-  if (to->rows == NULL)
-    MXS_TRY_GOTO(status, mxs_alloc(most * row, sizeof *buffer, &buffer), cleanup);
+  MXS_TRY_GOTO(status, begin_reading(file, path, which, &r), cleanup);
   for (int64_t j = 0; j < blocks->own_count && status == MXS_OK; j++)
-    status = read_block(&set, to, &order[j], most, buffer);
+    status = read_block(&r, &order[j]);
+  if (status == MXS_OK)
+    status = mxsi_file_check_end(&r.check);
 cleanup:
-  mxs_store_set_close(&set);
-  mxs_release(&buffer);
+  mxsi_file_check_clear(&r.check);
+  mxs_store_set_close(&r.set);
+  mxs_release(&r.buffer);
   mxs_release(&order);
   return status;
 }
@@ -114,15 +146,15 @@ static mxs_status attach_stored(const mxs_problem *problem, mxs_data *data, shar
 static mxs_status read_data(
     mxs_problem *problem, hid_t file, const char *path, int validation, mxs_data *data) {
   const shard y = {.blocks = &data->blocks, .storage = MXS_STORAGE_F64, .rows = data->y};
-  MXS_TRY(read_own(file, path, validation ? "validation/y" : "y", &y));
+  MXS_TRY(read_own(file, path, validation ? MXSI_FILE_VALIDATION_Y : MXSI_FILE_Y, &y));
   if (problem->ensemble != MXS_ENSEMBLE_DENSE)
     return MXS_OK;
   shard A;
   MXS_TRY(attach_stored(problem, data, &A));
-  return read_own(file, path, validation ? "validation/A" : "A", &A);
+  return read_own(file, path, validation ? MXSI_FILE_VALIDATION_A : MXSI_FILE_A, &A);
 }
 
-/* Read the measurements of this rank; the file is opened and closed by all. Collective. */
+/* Read the measurements of this rank; the file is opened by all. Collective. */
 static mxs_status read_measurements(mxs_problem *problem, const char *path) {
   hid_t file = H5I_INVALID_HID;
   mxs_status status = mxs_store_open_all(problem->comm, path, &file);
@@ -146,10 +178,16 @@ static mxs_status attach_generated(mxs_problem *problem, const mxs_problem_heade
 }
 
 /* Matrix of the truth as doubles. Local, serial. */
-static mxs_status read_matrix(hid_t file, const char *path, const char *name, double *out) {
+static mxs_status read_matrix(hid_t file, const char *path, int which, double *out) {
   mxs_store_set set;
-  MXS_TRY(mxs_store_set_open(file, path, name, &set));
-  const mxs_status status = mxsi_file_rows(&set, H5T_NATIVE_DOUBLE, 0, set.dims[0], out);
+  mxsi_file_check check = {.parts = NULL};
+  MXS_TRY(mxs_store_set_open(file, path, mxsi_file_name(which), &set));
+  mxs_status status = mxsi_file_rows(&set, H5T_NATIVE_DOUBLE, 0, set.dims[0], out);
+  if (status == MXS_OK)
+    status = mxsi_file_check_begin(file, &set, which, &check);
+  if (status == MXS_OK)
+    status = mxsi_file_check_doubles(&check, 0, set.dims[0], out);
+  mxsi_file_check_clear(&check);
   mxs_store_set_close(&set);
   return status;
 }
@@ -162,11 +200,11 @@ static mxs_status read_truth_file(const char *path,
   MXS_TRY(mxs_store_open(path, &file));
   mxs_status status = MXS_OK;
   if (header->truth == MXS_TRUTH_MATRIX)
-    status = read_matrix(file, path, "truth/X", left);
+    status = read_matrix(file, path, MXSI_FILE_X, left);
   else
-    status = read_matrix(file, path, "truth/U", left);
+    status = read_matrix(file, path, MXSI_FILE_U, left);
   if (status == MXS_OK && header->truth == MXS_TRUTH_FACTORS)
-    status = read_matrix(file, path, "truth/V", right);
+    status = read_matrix(file, path, MXSI_FILE_V, right);
   (void)mxs_store_close(&file);
   return status;
 }

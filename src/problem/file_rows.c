@@ -51,21 +51,26 @@ static mxs_status fail_entry(const mxs_store_set *set, hid_t type, int64_t at, c
                   narrowed ? ", or too large for storage f32; use storage f64" : "");
 }
 
+mxs_status mxsi_file_check_finite(
+    const mxs_store_set *set, hid_t type, int64_t first, int64_t count, const void *rows) {
+  const int64_t row = mxsi_file_row_entries(set);
+  const int64_t bad = first_bad(type, rows, count * row);
+  if (bad == count * row)
+    return MXS_OK;
+  return fail_entry(set, type, first * row + bad,
+                    (const char *)rows + (size_t)bad * H5Tget_size(type));
+}
+
 mxs_status mxsi_file_rows(
     const mxs_store_set *set, hid_t type, int64_t first, int64_t count, void *rows) {
   int64_t start[MXS_STORE_DIMS] = {0};
   int64_t extent[MXS_STORE_DIMS];
-  const int64_t row = mxsi_file_row_entries(set);
   for (int d = 0; d < set->ndims; d++)
     extent[d] = set->dims[d];
   start[0] = first;
   extent[0] = count;
   MXS_TRY(mxs_store_read(set, type, start, extent, rows));
-  const int64_t bad = first_bad(type, rows, count * row);
-  if (bad < count * row)
-    return fail_entry(set, type, first * row + bad,
-                      (const char *)rows + (size_t)bad * H5Tget_size(type));
-  return MXS_OK;
+  return mxsi_file_check_finite(set, type, first, count, rows);
 }
 
 double mxsi_file_round_bf16(double value) {

@@ -9,6 +9,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 static mxs_status check_sizes(const mxs_shape *shape, const mxs_problem_options *options) {
   const int64_t n1 = shape->n1;
@@ -51,6 +52,7 @@ static mxs_status begin_data(const mxs_problem *p, int64_t m, int64_t block_rows
         "block_rows = %lld cuts %lld measurements into more than %d blocks: give %lld or more",
         (long long)rows, (long long)m, (int)MXS_MAX_BLOCKS, least);
   MXS_TRY(mxs_blocks_create(m, rows, p->comm->rank, p->comm->size, &data->blocks));
+  MXS_TRY(mxs_alloc(data->blocks.own_count, sizeof *data->guards, &data->guards));
   return mxs_alloc(mxs_blocks_own_rows(&data->blocks), sizeof *data->y, &data->y);
 }
 
@@ -96,6 +98,7 @@ static void data_clear(mxs_data *data) {
   mxs_blocks_clear(&data->blocks);
   mxs_release(&data->y);
   mxs_release(&data->weight);
+  mxs_release(&data->guards);
 }
 
 void mxs_problem_destroy(mxs_problem **problem) {
@@ -167,20 +170,33 @@ static mxs_status check_finite(const mxs_data *data, const char *name) {
   return MXS_OK;
 }
 
+/* Digest of what is stored of A of an own block. */
+static uint64_t stored_digest(const mxs_data *data, int64_t block) {
+  const int64_t first = data->first + mxs_blocks_first(&data->blocks, block);
+  return data->op->digest != NULL
+             ? data->op->digest(data->self, first, mxs_blocks_size(&data->blocks, block))
+             : 0;
+}
+
+static uint64_t y_digest(const mxs_data *data, int64_t j, const double *values, uint64_t seed) {
+  const int64_t count = mxs_blocks_size(&data->blocks, data->blocks.own[j]);
+  return mxs_hash64(values + data->blocks.offset[j], (size_t)count * sizeof *values, seed);
+}
+
+static uint64_t weighted_y_digest(const mxs_data *data, int64_t j) {
+  const uint64_t y = y_digest(data, j, data->y, (uint64_t)data->blocks.own[j]);
+  return data->weight != NULL ? y_digest(data, j, data->weight, y) : y;
+}
+
 /* Of the block's place, y, and the stored A. Summed over the blocks, the same for any distribution
- * of them. */
-static uint64_t block_digest(
-    mxs_ensemble ensemble, const mxs_data *data, int64_t block, const double *y, int64_t count) {
-  const uint64_t content = mxs_hash64(y, (size_t)count * sizeof *y, (uint64_t)block);
-  const int64_t first = mxs_blocks_first(&data->blocks, block);
-  uint64_t stored = 0;
-  if (data->op == &mxsi_op_dense)
-    stored = mxsi_dense_digest(data->self, first, count);
-  else if (ensemble == MXS_ENSEMBLE_DENSE)
-    stored = mxsi_signs_digest(data->self, first, count);
-  else
-    return content;
-  return mxs_hash64(&stored, sizeof stored, content);
+ * of them. What is kept of a generated A does not count: it is the same problem. */
+static uint64_t block_digest(const mxs_problem *p, const mxs_data *data, int64_t j) {
+  const int64_t block = data->blocks.own[j];
+  const uint64_t content = y_digest(data, j, data->y, (uint64_t)block);
+  const uint64_t stored = stored_digest(data, block);
+  data->guards[j].y = weighted_y_digest(data, j);
+  data->guards[j].stored = stored;
+  return p->ensemble == MXS_ENSEMBLE_DENSE ? mxs_hash64(&stored, sizeof stored, content) : content;
 }
 
 typedef struct totals {
@@ -204,7 +220,7 @@ static mxs_status block_totals(
     leaf[1] += weight * y[i] * y[i];
     sum->trained += weight != 0.0;
   }
-  sum->digest += block_digest(p->ensemble, data, block, y, count);
+  sum->digest += block_digest(p, data, j);
   return MXS_OK;
 }
 
@@ -306,6 +322,36 @@ cleanup:
     mxs_problem_destroy(&p);
   *problem = p;
   return status;
+}
+
+static mxs_status fail_guard(const mxs_data *data, const char *what, int64_t block) {
+  char host[256] = "unknown";
+  (void)gethostname(host, sizeof host - 1);
+  const int64_t first = mxs_blocks_first(&data->blocks, block);
+  return mxs_fail(
+      MXS_ERR_INTERNAL,
+      "%s of block %lld (measurements %lld .. %lld) is not what was loaded: memory of node %s "
+      "changed "
+      "under the run; run the same line again to go on from the last checkpoint, and have the node "
+      "checked",
+      what, (long long)block, (long long)first,
+      (long long)(first + mxs_blocks_size(&data->blocks, block) - 1), host);
+}
+
+static mxs_status verify_data(const mxs_data *data, const char *y_name, const char *A_name) {
+  for (int64_t j = 0; j < data->blocks.own_count; j++) {
+    const int64_t block = data->blocks.own[j];
+    if (weighted_y_digest(data, j) != data->guards[j].y)
+      return fail_guard(data, y_name, block);
+    if (stored_digest(data, block) != data->guards[j].stored)
+      return fail_guard(data, A_name, block);
+  }
+  return MXS_OK;
+}
+
+mxs_status mxsi_problem_verify(const mxs_problem *p) {
+  MXS_TRY(verify_data(&p->train, "y", "A"));
+  return verify_data(&p->validation, "validation/y", "validation/A");
 }
 
 const char *mxs_ensemble_name(mxs_ensemble ensemble) {

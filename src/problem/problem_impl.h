@@ -16,6 +16,10 @@ typedef struct mxs_data {
   int64_t first;  /**< measurement 0 of this set is measurement `first` of the operator */
   double *y;      /**< mxs_blocks_own_rows() measurements */
   double *weight; /**< 1 trains, 0 is held out; NULL: all train */
+  struct {
+    uint64_t y, stored;
+  } * guards; /**< digests of each own block as it was loaded: of y and weight, and of the stored A
+               */
 } mxs_data;
 
 /** X* = U V^T as factors, or X* itself; both NULL: unknown. */
@@ -63,6 +67,11 @@ MXS_CHECKED mxs_status mxsi_problem_begin(MPI_Comm comm,
  *  form m_train, scale2, y_norm2 and digest. Collective. */
 MXS_CHECKED mxs_status mxsi_problem_finish(mxs_problem *problem,
                                            const mxs_problem_options *options);
+
+/** Compare what is stored of this rank's blocks - y, weights, and A as far as it is in memory -
+ * with what it was when the problem was made. Reads all of it once, changes nothing. Local.
+ *  @retval MXS_ERR_INTERNAL memory has changed; names the block, the node and the remedy */
+MXS_CHECKED mxs_status mxsi_problem_verify(const mxs_problem *problem);
 
 /** Give the truth as factors (copied). Keeps X* itself where that makes the metrics cheaper. Local.
  */

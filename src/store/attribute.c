@@ -1,10 +1,10 @@
 #include "base/text.h"
-#include "store/store.h"
+#include "store/store_impl.h"
 
 #include <stdio.h>
 #include <string.h>
 
-enum { LONGEST_TEXT = 1 << 26 };
+enum { LONGEST_TEXT = 1 << 26, LARGEST_ATTRIBUTE = 1 << 16 };
 
 static mxs_status put(hid_t object, const char *name, hid_t type, const void *value) {
   hid_t space = H5Screate(H5S_SCALAR);
@@ -45,34 +45,45 @@ mxs_status mxs_store_put_text(hid_t object, const char *name, const char *value)
   return status;
 }
 
+/* Bytes of an open scalar text dataset of fixed length; 0 when it is none. */
+static size_t text_size(hid_t set, hid_t type) {
+  hid_t space = H5Dget_space(set);
+  const int good = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING &&
+                   H5Tis_variable_str(type) == 0 && H5Sget_simple_extent_npoints(space) == 1;
+  (void)mxs_store_close(&space);
+  const size_t size = good ? H5Tget_size(type) : 0;
+  return size <= LONGEST_TEXT ? size : 0;
+}
+
 mxs_status mxs_store_read_text(hid_t file, const char *path, const char *name, char **text) {
   *text = NULL;
   hid_t type = H5I_INVALID_HID;
-  hid_t space = H5I_INVALID_HID;
-  hid_t set = mxs_store_has(file, name) ? H5Dopen2(file, name, H5P_DEFAULT) : H5I_INVALID_HID;
+  MXS_TRY(mxsi_store_judge_links(file, path, name));
+  hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
+  if (set < 0)
+    return mxs_store_fail(MXS_ERR_DATA, path, "/%s cannot be opened as a dataset", name);
   mxs_status status = MXS_OK;
-  if (set >= 0) {
-    type = H5Dget_type(set);
-    space = H5Dget_space(set);
+  MXS_TRY_GOTO(status, mxsi_store_judge_layout(set, path, name), cleanup);
+  type = H5Dget_type(set);
+  const size_t size = text_size(set, type);
+  if (size == 0) {
+    status = mxs_store_fail(MXS_ERR_DATA, path, "/%s is not a text", name);
+    goto cleanup;
   }
-  const size_t size = type < 0 ? 0 : H5Tget_size(type);
-  if (size == 0 || size > LONGEST_TEXT || space < 0 || H5Tget_class(type) != H5T_STRING ||
-      H5Tis_variable_str(type) > 0 || H5Sget_simple_extent_npoints(space) != 1)
-    status = mxs_store_fail(MXS_ERR_DATA, path, "/%s is missing or not a text", name);
-  if (status == MXS_OK)
-    status = mxs_alloc((int64_t)size + 1, 1, text);
-  if (status == MXS_OK && H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *text) < 0)
+  MXS_TRY_GOTO(status, mxsi_store_judge_storage(file, set, path, name, (int64_t)size), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc((int64_t)size + 1, 1, text), cleanup);
+  if (H5Dread(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *text) < 0)
     status = mxs_store_fail(MXS_ERR_DATA, path, "cannot read /%s: damaged or cut short", name);
+cleanup:
   if (status != MXS_OK)
     mxs_release(text);
-  (void)mxs_store_close(&space);
   (void)mxs_store_close(&type);
   (void)mxs_store_close(&set);
   return status;
 }
 
 int mxs_store_has_attribute(hid_t object, const char *name) {
-  return H5Aexists(object, name) > 0;
+  return H5Aexists(object, name) != 0;
 }
 
 /* An attribute of exactly one value, opened. */
@@ -103,11 +114,16 @@ static mxs_status attribute_open(hid_t object,
   (void)mxs_store_close(&space);
   if (out->type >= 0)
     out->class = H5Tget_class(out->type);
-  if (points == 1 && out->type >= 0)
+  const int fits = out->type >= 0 && H5Tget_size(out->type) <= LARGEST_ATTRIBUTE;
+  if (points == 1 && fits)
     return MXS_OK;
   attribute_close(out);
-  return points < 0 ? mxs_store_fail(MXS_ERR_DATA, path, "cannot read attribute `%s`", name)
-                    : mxs_fail(MXS_ERR_DATA, "%s: attribute `%s` must be one value", path, name);
+  if (points < 0)
+    return mxs_store_fail(MXS_ERR_DATA, path, "cannot read attribute `%s`", name);
+  if (points == 1 && !fits)
+    return mxs_fail(MXS_ERR_DATA, "%s: attribute `%s` is larger than %d bytes: make it shorter",
+                    path, name, (int)LARGEST_ATTRIBUTE);
+  return mxs_fail(MXS_ERR_DATA, "%s: attribute `%s` must be one value", path, name);
 }
 
 /* Integers of either sign are read as they are: HDF5 would clip what does not fit. */

@@ -1,9 +1,22 @@
-#include "store/store.h"
+#include "store/store_impl.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { CHUNK_BYTES = 1 << 20, CACHE_BYTES = 1 << 28 };
+
+/* Do the parts of a floating-point type lie within it? */
+static int float_is_sound(hid_t type, size_t bits) {
+  size_t sign = 0;
+  size_t exponent = 0;
+  size_t exponent_bits = 0;
+  size_t fraction = 0;
+  size_t fraction_bits = 0;
+  if (H5Tget_fields(type, &sign, &exponent, &exponent_bits, &fraction, &fraction_bits) < 0)
+    return 0;
+  return sign < bits && exponent < bits && exponent_bits <= bits - exponent && fraction < bits &&
+         fraction_bits <= bits - fraction && exponent_bits > 0 && exponent_bits < 32;
+}
 
 /* Name, precision and kind of a type of real numbers; 0 when it is none. Booleans of numpy are
  * enumerations of int8. */
@@ -11,13 +24,20 @@ static int describe_type(hid_t type, mxs_store_set *set) {
   const H5T_class_t class = H5Tget_class(type);
   hid_t base = class == H5T_ENUM ? H5Tget_super(type) : H5Tcopy(type);
   const H5T_class_t kind = base < 0 ? H5T_NO_CLASS : H5Tget_class(base);
-  const size_t bits = base < 0 ? 0 : H5Tget_precision(base);
+  const size_t bits = kind == H5T_INTEGER || kind == H5T_FLOAT ? H5Tget_precision(base) : 0;
+  const size_t room = bits > 0 ? 8 * H5Tget_size(base) : 0;
+  const int offset = bits > 0 ? H5Tget_offset(base) : -1;
+  int sound = offset >= 0 && bits <= room && (size_t)offset <= room - bits;
+  if (kind == H5T_FLOAT)
+    sound = sound && room <= 128 && float_is_sound(base, room);
+  else
+    sound = sound && room <= 64;
   set->is_integer = kind == H5T_INTEGER;
-  set->bits = (int)bits;
+  set->bits = (int)(bits & 0xfffU);
   const char *letter = kind == H5T_FLOAT ? "f" : H5Tget_sign(base) == H5T_SGN_NONE ? "u" : "i";
-  (void)snprintf(set->type_name, sizeof set->type_name, "%s%u", letter, (unsigned)(bits & 0xfffU));
+  (void)snprintf(set->type_name, sizeof set->type_name, "%s%u", letter, (unsigned)set->bits);
   (void)mxs_store_close(&base);
-  return kind == H5T_FLOAT || kind == H5T_INTEGER;
+  return sound;
 }
 
 /* Dimensions, their product and the text of the shape; 0 when they do not fit. */
@@ -44,76 +64,54 @@ static int describe_shape(hid_t space, mxs_store_set *set) {
 
 /* A chunk that does not fit the cache would be read and decoded again for every block that touches
  * it. */
-static hid_t open_with_cache(hid_t file, const char *name) {
-  hid_t set = H5Dopen2(file, name, H5P_DEFAULT);
-  hid_t layout = set < 0 ? H5I_INVALID_HID : H5Dget_create_plist(set);
-  hid_t type = set < 0 ? H5I_INVALID_HID : H5Dget_type(set);
-  hsize_t chunk[H5S_MAX_RANK];
-  const int ndims = layout >= 0 && H5Pget_layout(layout) == H5D_CHUNKED
-                        ? H5Pget_chunk(layout, H5S_MAX_RANK, chunk)
-                        : 0;
-  hsize_t bytes = type < 0 ? 0 : H5Tget_size(type);
-  for (int d = 0; d < ndims && bytes <= CACHE_BYTES; d++)
-    bytes *= chunk[d];
-  (void)mxs_store_close(&layout);
-  (void)mxs_store_close(&type);
-  if (ndims > 0 && bytes > CHUNK_BYTES && bytes <= CACHE_BYTES) {
-    hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
-    (void)mxs_store_close(&set);
-    (void)H5Pset_chunk_cache(access, 521, (size_t)bytes * 2, 1.0);
-    set = H5Dopen2(file, name, access);
-    (void)mxs_store_close(&access);
-  }
-  return set;
+static mxs_status enlarge_cache(hid_t file, mxs_store_set *set) {
+  mxsi_store_chunks c;
+  if (!mxsi_store_chunks_find(set->id, &c) || c.bytes <= CHUNK_BYTES || c.bytes > CACHE_BYTES)
+    return MXS_OK;
+  hid_t access = H5Pcreate(H5P_DATASET_ACCESS);
+  (void)mxs_store_close(&set->id);
+  (void)H5Pset_chunk_cache(access, 521, (size_t)c.bytes * 2, 1.0);
+  set->id = H5Dopen2(file, set->name, access);
+  (void)mxs_store_close(&access);
+  return set->id >= 0 ? MXS_OK
+                      : mxs_store_fail(MXS_ERR_DATA, set->path, "/%s cannot be opened as a dataset",
+                                       set->name);
 }
 
-/* A filter of a plugin that is not here would look like damage. */
-static mxs_status check_filters(const mxs_store_set *set) {
+/* Type, shape and storage of an open dataset. */
+static mxs_status describe(hid_t file, mxs_store_set *set) {
+  const char *path = set->path;
+  const char *name = set->name;
   mxs_status status = MXS_OK;
-  hid_t properties = H5Dget_create_plist(set->id);
-  const int count = properties < 0 ? 0 : H5Pget_nfilters(properties);
-  for (int i = 0; i < count && status == MXS_OK; i++) {
-    char name[64] = "";
-    unsigned flags = 0;
-    unsigned config = 0;
-    size_t values = 0;
-    const H5Z_filter_t filter =
-        H5Pget_filter2(properties, (unsigned)i, &flags, &values, NULL, sizeof name, name, &config);
-    if (filter >= 0 && H5Zfilter_avail(filter) <= 0)
-      status =
-          mxs_fail(MXS_ERR_DATA,
-                   "%s: /%s uses the HDF5 filter %d (%s), which is not installed here: write it "
-                   "with gzip or without compression",
-                   set->path, set->name, (int)filter, name);
-  }
-  (void)mxs_store_close(&properties);
+  hid_t type = H5Dget_type(set->id);
+  hid_t space = H5Dget_space(set->id);
+  if (type < 0 || space < 0)
+    status = mxs_store_fail(MXS_ERR_DATA, path, "/%s cannot be opened as a dataset", name);
+  else if (!describe_type(type, set))
+    status =
+        mxs_fail(MXS_ERR_DATA, "%s: /%s must hold real numbers (float or integer)", path, name);
+  else if (!describe_shape(space, set))
+    status = mxs_fail(MXS_ERR_DATA, "%s: /%s has more than %d dimensions or more than 2^59 entries",
+                      path, name, MXS_STORE_DIMS);
+  else
+    status = mxsi_store_judge_storage(file, set->id, path, name,
+                                      set->entries * (int64_t)H5Tget_size(type));
+  (void)mxs_store_close(&space);
+  (void)mxs_store_close(&type);
   return status;
 }
 
 mxs_status mxs_store_set_open(hid_t file, const char *path, const char *name, mxs_store_set *out) {
   *out = (mxs_store_set){.id = H5I_INVALID_HID, .path = path, .name = name};
-  mxs_status status = MXS_OK;
-  hid_t type = H5I_INVALID_HID;
-  hid_t space = H5I_INVALID_HID;
-  if (!mxs_store_has(file, name))
-    return mxs_fail(MXS_ERR_DATA, "%s: there is no dataset /%s", path, name);
-  out->id = open_with_cache(file, name);
-  if (out->id >= 0) {
-    type = H5Dget_type(out->id);
-    space = H5Dget_space(out->id);
-  }
-  if (type < 0 || space < 0)
-    status = mxs_store_fail(MXS_ERR_DATA, path, "/%s cannot be opened as a dataset", name);
-  else if (!describe_type(type, out))
-    status =
-        mxs_fail(MXS_ERR_DATA, "%s: /%s must hold real numbers (float or integer)", path, name);
-  else if (!describe_shape(space, out))
-    status = mxs_fail(MXS_ERR_DATA, "%s: /%s has more than %d dimensions or more than 2^59 entries",
-                      path, name, MXS_STORE_DIMS);
-  else
-    status = check_filters(out);
-  (void)mxs_store_close(&space);
-  (void)mxs_store_close(&type);
+  MXS_TRY(mxsi_store_judge_links(file, path, name));
+  out->id = H5Dopen2(file, name, H5P_DEFAULT);
+  mxs_status status =
+      out->id < 0 ? mxs_store_fail(MXS_ERR_DATA, path, "/%s cannot be opened as a dataset", name)
+                  : mxsi_store_judge_layout(out->id, path, name);
+  if (status == MXS_OK)
+    status = describe(file, out);
+  if (status == MXS_OK)
+    status = enlarge_cache(file, out);
   if (status != MXS_OK)
     mxs_store_set_close(out);
   return status;

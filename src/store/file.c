@@ -1,4 +1,4 @@
-#include "store/store.h"
+#include "store/store_impl.h"
 
 #include "base/hash.h"
 
@@ -7,7 +7,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { TEXT_SIZE = 1024, LARGE_OBJECT = 1 << 20, ALIGNMENT = 1 << 16 };
@@ -61,6 +60,7 @@ mxs_status mxs_store_check_readable(const char *path) {
   (void)close(fd);
   if (!known || !S_ISREG(what.st_mode))
     return mxs_fail(MXS_ERR_DATA, "%s: not a regular file; give the path of an HDF5 file", path);
+  MXS_TRY(mxsi_store_check_refused(&what));
   (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   if (H5Fis_hdf5(path) <= 0)
     return mxs_fail(MXS_ERR_DATA, "%s: not an HDF5 file%s", path,
@@ -68,11 +68,12 @@ mxs_status mxs_store_check_readable(const char *path) {
   return MXS_OK;
 }
 
-/* Properties of every access: no error when the file system has no locks. */
+/* Properties of every access: no error when the file system has no locks. A file may not have
+ * plugins loaded for it. */
 static mxs_status access_properties(hid_t *out) {
   (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
-  herr_t result = fapl < 0 ? -1 : 0;
+  herr_t result = fapl < 0 ? -1 : H5PLset_loading_state(0);
 #if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 12, 0))
   if (result >= 0)
     result = H5Pset_file_locking(fapl, 1, 1);
@@ -98,23 +99,13 @@ mxs_status mxs_store_open(const char *path, hid_t *file) {
   return MXS_OK;
 }
 
+/* The serial driver on every rank: with that of MPI-IO some calls of HDF5 that look local
+ * (H5Lget_info, H5Dopen2) are collective, and a rank that meets damage would leave the others
+ * waiting in them. */
 mxs_status mxs_store_open_all(const mxs_comm *comm, const char *path, hid_t *file) {
-  *file = H5I_INVALID_HID;
-  hid_t fapl = H5I_INVALID_HID;
-  const int fd = open(path, O_RDONLY | O_CLOEXEC);
-  mxs_status status = fd < 0 ? fail_open(path, errno) : access_properties(&fapl);
-  if (fd >= 0)
-    (void)close(fd);
-  if (status == MXS_OK && H5Pset_fapl_mpio(fapl, comm->mpi, MPI_INFO_NULL) < 0)
-    status = mxs_store_fail(MXS_ERR_INTERNAL, path, "cannot choose parallel access");
-  status = mxs_comm_agree(comm, status);
-  if (status == MXS_OK) {
-    *file = H5Fopen(path, H5F_ACC_RDONLY, fapl);
-    if (*file < 0)
-      status = mxs_store_fail(MXS_ERR_DATA, path, "cannot open in parallel");
-    status = mxs_comm_agree(comm, status);
-  }
-  (void)mxs_store_close(&fapl);
+  const mxs_status status = mxs_comm_agree(comm, mxs_store_open(path, file));
+  if (status != MXS_OK)
+    (void)mxs_store_close(file);
   return status;
 }
 
@@ -164,14 +155,4 @@ mxs_status mxs_store_close(hid_t *id) {
   return result >= 0
              ? MXS_OK
              : mxs_store_fail(MXS_ERR_IO, "HDF5", "cannot close a %s", is_file ? "file" : "object");
-}
-
-int mxs_store_has(hid_t file, const char *name) {
-  char prefix[256];
-  for (const char *slash = strchr(name, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-    (void)snprintf(prefix, sizeof prefix, "%.*s", (int)(slash - name), name);
-    if (H5Lexists(file, prefix, H5P_DEFAULT) <= 0)
-      return 0;
-  }
-  return H5Lexists(file, name, H5P_DEFAULT) > 0;
 }

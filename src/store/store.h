@@ -1,13 +1,18 @@
 /** @file
  *  Thin helpers over HDF5 and the file system: opening, numeric datasets by hyperslab, attributes,
  *  durable publishing. Room `store`. Nothing of HDF5's error stack reaches standard error: its
- *  innermost text goes into ours. */
+ *  innermost text goes into ours.
+ *
+ *  Files are judged before they are believed: links are not followed into other files or elsewhere,
+ * data must be in the file itself, all of it written, in a size that the file can hold, and behind
+ * filters that are built into HDF5; plugins are never loaded. */
 #ifndef MXS_STORE_STORE_H
 #define MXS_STORE_STORE_H
 
 #include "comm/comm.h"
 
 #include <hdf5.h>
+#include <sys/stat.h>
 
 enum {
   MXS_STORE_DIMS = 4,        /**< most dimensions of a dataset that we read */
@@ -26,11 +31,19 @@ mxs_status mxs_store_fail(mxs_status status, const char *path, const char *forma
  *  an HDF5 file */
 MXS_CHECKED mxs_status mxs_store_check_readable(const char *path);
 
+/** From now on this process does not open the file that `what` describes, as long as it is that
+ * very one (device, inode, size, time): opening it fails with MXS_ERR_DATA and "path: why". For
+ * files that are known to crash HDF5. Local. */
+MXS_CHECKED mxs_status mxs_store_refuse(const char *path, const struct stat *what, const char *why);
+
+/** Forget all of them. Local. */
+void mxs_store_refuse_none(void);
+
 /** Open for reading with the serial driver, after mxs_store_check_readable(). Local. */
 MXS_CHECKED mxs_status mxs_store_open(const char *path, hid_t *file);
 
-/** Open for reading on all ranks, each its own transfers. Every rank checks that it can read the
- *  file, and all agree, before any opens it. Collective. */
+/** Open for reading on all ranks, each on its own: no call on the file is collective, and closing
+ * it is local. All agree on whether all could. Collective. */
 MXS_CHECKED mxs_status mxs_store_open_all(const mxs_comm *comm, const char *path, hid_t *file);
 
 /** Create on all ranks over a file that rank 0 reserved; metadata checksummed (format of HDF5
@@ -38,10 +51,12 @@ MXS_CHECKED mxs_status mxs_store_open_all(const mxs_comm *comm, const char *path
 MXS_CHECKED mxs_status mxs_store_create_all(const mxs_comm *comm, const char *path, hid_t *file);
 
 /** Close any HDF5 identifier and set it to H5I_INVALID_HID; negative ones are skipped. Local; for
- *  files opened or created by all, Collective. @retval MXS_ERR_IO a file did not close well */
+ *  files created by all, Collective. @retval MXS_ERR_IO a file did not close well */
 mxs_status mxs_store_close(hid_t *id);
 
-/** Is there an object of this name ("truth/U")? Local. */
+/** Is there an object of this name ("truth/U"), or a link on the way to it that is not followed?
+ * Local.
+ */
 int mxs_store_has(hid_t file, const char *name);
 
 /** A numeric dataset opened for reading. */
@@ -57,9 +72,10 @@ typedef struct mxs_store_set {
   char shape[96];    /**< "(500, 20, 30)" */
 } mxs_store_set;
 
-/** Open a dataset of real numbers: any float or integer type, either endianness, any layout. Local.
- *  @retval MXS_ERR_DATA no such dataset, not numbers, or a shape beyond 64 bits; names path and
- *  dataset */
+/** Open a dataset of real numbers: any float or integer type, either endianness, any layout within
+ * the file, any filter of HDF5 itself. Local.
+ *  @retval MXS_ERR_DATA no such dataset, not numbers, a shape beyond 64 bits, not in this file, or
+ * not written in full; names path, dataset and remedy */
 MXS_CHECKED mxs_status mxs_store_set_open(hid_t file,
                                           const char *path,
                                           const char *name,
@@ -71,6 +87,11 @@ void mxs_store_set_close(mxs_store_set *set);
  *  Local. */
 MXS_CHECKED mxs_status mxs_store_read(
     const mxs_store_set *set, hid_t type, const int64_t *first, const int64_t *count, void *data);
+
+/** Go through what reading the dataset will rely on: the place and size of every chunk; small data,
+ * and data that HDF5 decodes on trust (szip, nbit, scaleoffset), are read. For a process that may
+ * crash. Local. @retval MXS_ERR_DATA damaged */
+MXS_CHECKED mxs_status mxs_store_survey(const mxs_store_set *set);
 
 /** Read all of a dataset. Local. */
 MXS_CHECKED mxs_status mxs_store_read_all(const mxs_store_set *set, hid_t type, void *data);
@@ -122,6 +143,7 @@ MXS_CHECKED mxs_status mxs_store_put_unsigned(hid_t object, const char *name, ui
 MXS_CHECKED mxs_status mxs_store_put_number(hid_t object, const char *name, double value);
 MXS_CHECKED mxs_status mxs_store_put_text(hid_t object, const char *name, const char *value);
 
+/** Is there an attribute of this name? Where that cannot be told, yes: reading it tells. Local. */
 int mxs_store_has_attribute(hid_t object, const char *name);
 
 /** Reading. `path` is for messages. Local. @retval MXS_ERR_DATA missing, not one value, of another
@@ -139,7 +161,8 @@ MXS_CHECKED mxs_status mxs_store_get_number(hid_t object,
                                             const char *name,
                                             double *value);
 
-/** Text attribute of fixed or variable length; longer text is cut to `size` - 1 bytes. */
+/** Text attribute of fixed or variable length, of at most 64 KiB in the file; longer text is cut to
+ *  `size` - 1 bytes. */
 MXS_CHECKED mxs_status
 mxs_store_get_text(hid_t object, const char *path, const char *name, char *value, size_t size);
 
