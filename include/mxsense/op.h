@@ -84,8 +84,8 @@ typedef struct mxs_op_table {
    */
   mxs_status (*frobenius2)(void *self, int64_t first, int64_t count, double *sum);
 
-  /** A 64-bit digest of what is stored of the measurements of the range, so that memory that changes
-   *  under a run is noticed. NULL: nothing is stored, or it need not be watched. */
+  /** A 64-bit digest of what is stored of the measurements of the range, so that memory that
+   * changes under a run is noticed. NULL: nothing is stored, or it need not be watched. */
   uint64_t (*digest)(const void *self, int64_t first, int64_t count);
 
   /** Fill `info`, which is zero. NULL: nothing to say. */

@@ -1,6 +1,7 @@
 #include "run/run_impl.h"
 
 #include "base/place.h"
+#include "problem/problem_impl.h"
 
 #include <errno.h>
 #include <string.h>
@@ -117,6 +118,14 @@ static mxs_status guard(void *ctx) {
   return mxsi_rundir_check(ctx);
 }
 
+/* A checkpoint vouches for what it was computed from. Collective. */
+static mxs_status check_before_saving(mxsi_run *run) {
+  if (mxs_comm_max(run->comm, run->history_failed) != 0)
+    return mxs_fail(MXS_ERR_MEMORY, "cannot save the metrics: out of memory");
+  (void)mxs_place_enter("compares A in memory with its digests");
+  return mxs_comm_agree(run->comm, mxsi_problem_verify(run->problem));
+}
+
 static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   mxs_ckpt_info info = {.iteration = mxsi_replicas_furthest(run),
                         .finished = reason > 0,
@@ -124,8 +133,7 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
                         .replicas = run->replicas};
   mxs_array *arrays = NULL;
   const double began = mxs_clock();
-  if (mxs_comm_max(run->comm, run->history_failed) != 0)
-    return mxs_fail(MXS_ERR_MEMORY, "cannot save the metrics: out of memory");
+  MXS_TRY(check_before_saving(run));
   (void)snprintf(info.reason, sizeof info.reason, "%s", mxs_reason_text(reason));
   (void)snprintf(info.blas_kernel, sizeof info.blas_kernel, "%s", run->machine.blas_kernel);
   const int64_t count = mxs_solver_state(run->solver, &arrays);
@@ -156,9 +164,7 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
 static mxs_status on_checkpoint(void *ctx, int64_t iteration, mxs_reason reason) {
   mxsi_run *run = ctx;
   const mxs_status status = save(run, iteration, reason);
-  /* permission: the directory is another run's now; corrupt: there is nothing to save */
-  if (status == MXS_OK || status == MXS_ERR_PERMISSION || status == MXS_ERR_CORRUPT ||
-      reason != MXS_REASON_RUNNING)
+  if ((status != MXS_ERR_IO && status != MXS_ERR_MEMORY) || reason != MXS_REASON_RUNNING)
     return status;
   if (run->failures >= FAILURES_TO_END)
     return mxs_fail(MXS_ERR_IO, "%d checkpoints in a row failed, the last with: %s", run->failures,
