@@ -1,11 +1,13 @@
 """Replicated state that goes wrong on one rank: noticed in that very pass, and never part of a result."""
 import json
+import os
+import signal
 import unittest
 
 import harness
 import reference as ref
 from faults import fault
-from harness import Case
+from harness import Case, Process
 
 
 @fault(28)
@@ -61,6 +63,54 @@ class Corruption(Case):
                 run, outcome = self.struck(f"flip:{self.LARGE}:60:1", 3, name, **settings)
                 self.assertEqual(len(outcome.lines("warning")), 1, str(outcome))
                 self.assertEqual(harness.summary(whole)["loss"], harness.summary(run)["loss"])
+
+
+class StoredMeasurements(Case):
+    """A bit of A that changes in the memory of a rank while the run is under way."""
+
+    def flip(self, pid, row):
+        """Invert a bit of every copy of a row of A in the memory of a process; returns how many there were."""
+        pattern, found = row.tobytes(), 0
+        with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "r+b", buffering=0) as memory:
+            for line in maps:
+                span, rights, *rest = line.split()
+                if not rights.startswith("rw") or rest[-1] in ("[vvar]", "[vsyscall]"):
+                    continue
+                begin, end = (int(text, 16) for text in span.split("-"))
+                memory.seek(begin)
+                data = memory.read(end - begin)
+                at = data.find(pattern)
+                while at >= 0:
+                    memory.seek(begin + at + 3)
+                    memory.write(bytes([data[at + 3] ^ 1]))
+                    found += 1
+                    at = data.find(pattern, at + 1)
+        return found
+
+    @fault(29)
+    def test_ends_the_run(self):
+        plan = ref.plant(16, 12, 2, 400, seed=1)
+        problem = harness.write_problem(self.dir / "p.h5", plan)
+        run = self.dir / "run"
+        endless = dict(k=4, max_iterations=10**9, tolerance=0, checkpoint_every=2000, metrics_every=1000)
+        process = Process(["solve", *harness.options(problem=problem, **endless), "-o", run], np=2)
+        self.addCleanup(process.end)
+        self.assertTrue(process.wait_for((run / "checkpoint.h5").exists))
+        ranks = process.ranks()
+        for pid in ranks:
+            os.kill(pid, signal.SIGSTOP)
+        self.assertGreater(sum(self.flip(pid, plan.A[250]) for pid in ranks), 0, "A is in memory")
+        for pid in ranks:
+            os.kill(pid, signal.SIGCONT)
+        outcome = process.finish()
+        self.assertEqual(outcome.code, 70, str(outcome))
+        self.assertEqual(len(outcome.errors), 1, str(outcome))
+        self.assertIn("memory", outcome.errors[0])
+        # The last checkpoint is from before: the run goes on from it as if nothing had happened.
+        at = harness.attributes(run)["iteration"]
+        settings = {**endless, "max_iterations": int(at) + 50}
+        self.solve(problem, "run", np=3, **settings)
+        self.assert_same_bits(self.solve(problem, "whole", **settings), run)
 
 
 if __name__ == "__main__":
