@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define ALONE_BYTES (INT64_C(1) << 30)
+
 /* A dataset to be written. */
 typedef struct part {
   char name[MXSI_CKPT_NAME];
@@ -22,6 +24,7 @@ typedef struct part {
 /* All that goes into a file, and where it goes. */
 typedef struct snapshot {
   const mxs_comm *comm;
+  const mxs_comm *io; /* the ranks that write: all, or rank 0 alone */
   const mxs_ckpt_place *place;
   const mxs_ckpt_info *info;
   const char *config;
@@ -30,7 +33,7 @@ typedef struct snapshot {
   double *columns; /* the metrics, a column after the other */
   char *manifest;
   char seal[MXS_STORE_DIGEST_TEXT];
-  char *temporary, *old, *current, *previous;
+  char *temporary, *spare, *old, *current, *previous;
   hid_t file;
   int lost; /* rank 0: the guard failed */
 } snapshot;
@@ -110,6 +113,7 @@ static mxs_status name_files(snapshot *s) {
   const char *dir = s->place->dir;
   const char *tag = s->place->tag;
   MXS_TRY(mxs_text_format(&s->temporary, "%s/checkpoint.tmp.%s.h5", dir, tag));
+  MXS_TRY(mxs_text_format(&s->spare, "%s/checkpoint.tmp.%s.spare", dir, tag));
   MXS_TRY(mxs_text_format(&s->old, "%s/checkpoint.tmp.%s.old.h5", dir, tag));
   MXS_TRY(mxs_text_format(&s->current, "%s/checkpoint.h5", dir));
   return mxs_text_format(&s->previous, "%s/checkpoint.prev.h5", dir);
@@ -147,12 +151,12 @@ static mxs_status create_parts(snapshot *s) {
 static mxs_status write_text(const snapshot *s, const char *name, const char *text) {
   hid_t type = H5I_INVALID_HID;
   hid_t set = H5I_INVALID_HID;
-  MXS_TRY(mxs_comm_agree(s->comm, mxs_store_text_type((int64_t)strlen(text), &type)));
+  MXS_TRY(mxs_comm_agree(s->io, mxs_store_text_type((int64_t)strlen(text), &type)));
   mxs_status status =
       mxs_store_create_set(s->file, s->temporary, name, type, 0, NULL, MXS_STORE_CHECKED, &set);
-  status = mxs_comm_agree(s->comm, status);
+  status = mxs_comm_agree(s->io, status);
   if (status == MXS_OK)
-    status = mxs_store_write_shared(s->comm, set, s->temporary, type, 0, NULL, text);
+    status = mxs_store_write_shared(s->io, set, s->temporary, type, 0, NULL, text);
   (void)mxs_store_close(&set);
   (void)mxs_store_close(&type);
   return status;
@@ -165,8 +169,8 @@ static mxs_status write_parts(const snapshot *s) {
   for (int64_t i = 0; i < s->count; i++) {
     const part *p = &s->parts[i];
     const mxs_status written = mxs_store_write_shared(
-        s->comm, p->set, s->temporary, p->is_integer ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE,
-        p->ndims, p->dims, p->data);
+        s->io, p->set, s->temporary, p->is_integer ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE, p->ndims,
+        p->dims, p->data);
     status = status == MXS_OK ? written : status;
   }
   const mxs_status config = write_text(s, "config", s->config);
@@ -175,30 +179,41 @@ static mxs_status write_parts(const snapshot *s) {
   return status == MXS_OK ? manifest : status;
 }
 
+/* Room for all but the data. */
+static int64_t overhead_bytes(const snapshot *s) {
+  return (int64_t)(strlen(s->config) + strlen(s->manifest)) + (INT64_C(1) << 18) + s->count * 4096;
+}
+
 /* Size of the file, for the question whether it fits; large chunks are aligned. */
 static int64_t expected_bytes(const snapshot *s) {
-  int64_t bytes = (int64_t)(strlen(s->config) + strlen(s->manifest)) + (INT64_C(1) << 18);
+  int64_t bytes = overhead_bytes(s);
   for (int64_t i = 0; i < s->count; i++)
-    bytes += s->parts[i].dims[0] * s->parts[i].dims[1] * (int64_t)sizeof(double) / 16 * 17 + 4096;
+    bytes += s->parts[i].dims[0] * s->parts[i].dims[1] * (int64_t)sizeof(double) / 16 * 17;
   return bytes;
 }
 
 /* The file system is asked for the room before HDF5 is involved, which can neither close nor forget
- * a file that does not fit, and again once the create has cut the file to nothing. Collective. */
+ * a file that does not fit. The create cuts the file to nothing and gives the room back: a spare
+ * file keeps what HDF5 needs to close in case another takes it meanwhile. Local: rank 0. */
+static mxs_status reserve(const snapshot *s, int *promised) {
+  (void)unlink(s->temporary); /* of a run that was killed */
+  (void)unlink(s->spare);
+  MXS_TRY(mxs_store_reserve(s->temporary));
+  MXS_TRY(mxs_store_reserve(s->spare));
+  MXS_TRY(mxs_store_preallocate(s->spare, overhead_bytes(s)));
+  return mxs_store_ask_for_room(s->temporary, expected_bytes(s), promised);
+}
+
+/* The room is asked for again after the create. Collective over those that write. */
 static mxs_status create_file(snapshot *s) {
   mxs_status status = MXS_OK;
-  if (s->comm->rank == 0) {
-    (void)unlink(s->temporary); /* of a run that was killed */
-    status = mxs_store_reserve(s->temporary);
-    if (status == MXS_OK)
-      status = mxs_store_preallocate(s->temporary, expected_bytes(s));
-  }
-  MXS_TRY(mxs_comm_agree(s->comm, status));
-  MXS_TRY(mxs_store_create_all(s->comm, s->temporary, &s->file));
-  MXS_TRY(mxs_comm_agree(s->comm, create_parts(s)));
-  if (s->comm->rank == 0)
+  MXS_TRY(mxs_store_create_all(s->io, s->temporary, &s->file));
+  MXS_TRY(mxs_comm_agree(s->io, create_parts(s)));
+  if (s->io->rank == 0) {
     status = mxs_store_preallocate(s->temporary, expected_bytes(s));
-  return mxs_comm_agree(s->comm, status);
+    (void)unlink(s->spare);
+  }
+  return mxs_comm_agree(s->io, status);
 }
 
 /* Collective, also when the file was not created. */
@@ -209,7 +224,7 @@ static mxs_status close_file(snapshot *s) {
   if (s->file >= 0 && H5Fflush(s->file, H5F_SCOPE_GLOBAL) < 0)
     status = mxs_store_fail(MXS_ERR_IO, s->temporary, "cannot flush");
   const mxs_status closed = mxs_store_close(&s->file);
-  return mxs_comm_agree(s->comm, status == MXS_OK ? closed : status);
+  return mxs_comm_agree(s->io, status == MXS_OK ? closed : status);
 }
 
 /* What was written is what was in memory, as a reader sees it: return codes of collective writes
@@ -281,8 +296,10 @@ cleanup:
 
 /* Between the two renames, the one before is the newest. */
 static mxs_status replace_without_links(snapshot *s) {
-  MXS_TRY(keep_one(s, s->previous, 1));
-  MXS_TRY(move(s, s->current, s->previous));
+  if (access(s->current, F_OK) == 0) {
+    MXS_TRY(keep_one(s, s->previous, 1));
+    MXS_TRY(move(s, s->current, s->previous));
+  }
   return move(s, s->temporary, s->current);
 }
 
@@ -314,16 +331,48 @@ static mxs_status publish(snapshot *s) {
   return MXS_OK;
 }
 
-/* From memory to a verified, published file. Collective. */
-static mxs_status save(snapshot *s) {
-  MXS_TRY(mxs_comm_agree(s->comm, s->comm->rank == 0 ? guard(s) : MXS_OK));
+/* Collective over those that write. */
+static mxs_status write_file(snapshot *s) {
   mxs_status status = create_file(s);
   if (status == MXS_OK)
-    status = mxs_comm_agree(s->comm, write_parts(s));
+    status = mxs_comm_agree(s->io, write_parts(s));
   const mxs_status closed = close_file(s);
-  MXS_TRY(status != MXS_OK ? status : closed);
-  MXS_TRY(mxs_comm_agree(s->comm, s->comm->rank == 0 ? read_back(s) : MXS_OK));
-  return mxs_comm_agree(s->comm, s->comm->rank == 0 ? publish(s) : MXS_OK);
+  return status != MXS_OK ? status : closed;
+}
+
+/* Rank 0 has all there is to write, and alone it hears of every error. Local. */
+static mxs_status write_alone(snapshot *s) {
+  mxs_comm *self = NULL;
+  MXS_TRY(mxs_comm_create(MPI_COMM_SELF, &self));
+  s->io = self;
+  const mxs_status status = write_file(s);
+  s->io = NULL;
+  mxs_comm_destroy(&self);
+  return status;
+}
+
+/* All ranks write where the room is certain. A disk that fills up under a collective write can hang
+ * it, or be passed over in silence: where no room is promised, rank 0 writes alone, but for files
+ * so large that one rank would take long. Collective. */
+static mxs_status write_somehow(snapshot *s) {
+  int promised = 1;
+  const int is_root = s->comm->rank == 0;
+  MXS_TRY(mxs_comm_agree(s->comm, is_root ? reserve(s, &promised) : MXS_OK));
+  mxs_comm_bcast(s->comm, &promised, sizeof promised, 0);
+  if (promised || expected_bytes(s) > ALONE_BYTES) {
+    s->io = s->comm;
+    return write_file(s);
+  }
+  return mxs_comm_agree(s->comm, is_root ? write_alone(s) : MXS_OK);
+}
+
+/* From memory to a verified, published file. Collective. */
+static mxs_status save(snapshot *s) {
+  const int is_root = s->comm->rank == 0;
+  MXS_TRY(mxs_comm_agree(s->comm, is_root ? guard(s) : MXS_OK));
+  MXS_TRY(write_somehow(s));
+  MXS_TRY(mxs_comm_agree(s->comm, is_root ? read_back(s) : MXS_OK));
+  return mxs_comm_agree(s->comm, is_root ? publish(s) : MXS_OK);
 }
 
 static void clear(snapshot *s) {
@@ -331,6 +380,7 @@ static void clear(snapshot *s) {
   mxs_release(&s->columns);
   mxs_release(&s->manifest);
   mxs_release(&s->temporary);
+  mxs_release(&s->spare);
   mxs_release(&s->old);
   mxs_release(&s->current);
   mxs_release(&s->previous);
@@ -340,6 +390,7 @@ static void clear(snapshot *s) {
 static mxs_status give_up(snapshot *s, mxs_status status) {
   if (s->comm->rank == 0) {
     (void)unlink(s->temporary);
+    (void)unlink(s->spare);
     (void)unlink(s->old);
   }
   if (mxs_comm_max(s->comm, s->lost) != 0)

@@ -51,8 +51,8 @@ static int is_our_config(const mxsi_rundir *dir) {
 }
 
 static int is_temporary(const char *name) {
-  static const char *const ours[] = {"config.yaml.tmp", "metrics.csv.tmp",  "summary.json.tmp",
-                                     "checkpoint.tmp.", MXSI_LOCK_NAME ".", MXSI_STALL_NAME};
+  static const char *const ours[] = {"config.yaml.tmp", "metrics.csv.tmp", "summary.json.tmp",
+                                     "checkpoint.tmp.", ".lock.",          MXSI_STALL_NAME};
   for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
     if (strncmp(name, ours[i], strlen(ours[i])) == 0)
       return 1;

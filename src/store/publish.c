@@ -45,7 +45,8 @@ static int free_space_error(int fd, int64_t bytes) {
   return needed / unit >= disk.f_bavail ? ENOSPC : 0;
 }
 
-mxs_status mxs_store_preallocate(const char *path, int64_t bytes) {
+mxs_status mxs_store_ask_for_room(const char *path, int64_t bytes, int *promised) {
+  *promised = 0;
   const int fd = open(path, O_WRONLY | O_CLOEXEC);
   if (fd < 0)
     return mxs_fail(MXS_ERR_IO, "%s: cannot open for writing: %s", path, strerror(errno));
@@ -53,13 +54,20 @@ mxs_status mxs_store_preallocate(const char *path, int64_t bytes) {
   do {
     error = fallocate(fd, 0, 0, (off_t)bytes) == 0 ? 0 : errno;
   } while (error == EINTR);
-  if (error == EOPNOTSUPP || error == ENOSYS || error == EINVAL)
+  const int unknown = error == EOPNOTSUPP || error == ENOSYS || error == EINVAL;
+  *promised = !unknown;
+  if (unknown)
     error = free_space_error(fd, bytes);
   (void)close(fd);
   if (error == 0)
     return MXS_OK;
   return mxs_fail(MXS_ERR_IO, "%s: no room for %.3g MB: %s", path, (double)bytes * 1e-6,
                   strerror(error));
+}
+
+mxs_status mxs_store_preallocate(const char *path, int64_t bytes) {
+  int promised = 0;
+  return mxs_store_ask_for_room(path, bytes, &promised);
 }
 
 static mxs_status sync_path(const char *path, int flags) {

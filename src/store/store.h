@@ -190,6 +190,9 @@ MXS_CHECKED mxs_status mxs_store_reserve(const char *path);
  *  beyond a quota or limit */
 MXS_CHECKED mxs_status mxs_store_preallocate(const char *path, int64_t bytes);
 
+/** The same, and `*promised` = 0 where the file system only looks as if it had the room. Local. */
+MXS_CHECKED mxs_status mxs_store_ask_for_room(const char *path, int64_t bytes, int *promised);
+
 /** Force a file to the disk. Local. */
 MXS_CHECKED mxs_status mxs_store_sync(const char *path);
 

@@ -406,6 +406,80 @@ static void test_failed_write(void **unused) {
   state_clear(&lost);
 }
 
+/* Says no from its call of this number on, as when the directory is lost between two steps. */
+typedef struct watcher {
+  int calls, good;
+} watcher;
+
+static mxs_status watch(void *ctx) {
+  watcher *w = ctx;
+  return w->calls++ < w->good ? MXS_OK : mxs_fail(MXS_ERR_PERMISSION, "the directory is lost");
+}
+
+/* Whatever it is that the guard forbids: the same status on all ranks, nothing temporary is left,
+ * and a good checkpoint is there. */
+static void test_guard(void **unused) {
+  (void)unused;
+  const char *dir = make_dir("guard");
+  state before, now;
+  state_make(&before, 61, 3);
+  state_make(&now, 62, 3);
+  assert_ok(save(dir, &before));
+  assert_ok(save(dir, &before));
+  mxs_status status = MXS_ERR_PERMISSION;
+  int good = 0;
+  for (; status == MXS_ERR_PERMISSION && good < 20; good++) {
+    watcher w = {.good = good};
+    const mxs_ckpt_place place = {.dir = dir, .tag = "7.0", .keep = 2, .guard = watch, .ctx = &w};
+    mxs_ckpt *ckpt = NULL;
+    char *note = NULL;
+    status = mxs_ckpt_write(comm, &place, &now.info, now.arrays, ARRAYS, &now.history, now.config);
+    assert_everywhere(status == MXS_OK || status == MXS_ERR_PERMISSION);
+    assert_everywhere(status == MXS_OK || strstr(mxs_last_error(), "lost") != NULL);
+    assert_everywhere(good > 0 || files_in(dir) == 2);
+    assert_everywhere(files_in(dir) <= 4); /* current, previous, and two that are kept */
+    assert_ok(mxs_ckpt_read_latest(comm, dir, &ckpt, &note));
+    assert_everywhere(note == NULL && (is_state(ckpt, &now) || is_state(ckpt, &before)));
+    mxs_ckpt_destroy(&ckpt);
+  }
+  assert_everywhere(status == MXS_OK && good > 4);
+  state_clear(&now);
+  state_clear(&before);
+}
+
+static void test_keep(void **unused) {
+  (void)unused;
+  const char *dir = make_dir("keep");
+  const mxs_ckpt_place place = {.dir = dir, .tag = "7.0", .keep = 2};
+  state s;
+  mxs_ckpt *ckpt = NULL;
+  char *note = NULL;
+  char *path = NULL;
+  int64_t *kept = NULL;
+  int64_t count = 0;
+  for (int i = 0; i < 5; i++) {
+    state_make(&s, 71 + i, 3);
+    assert_ok(mxs_ckpt_write(comm, &place, &s.info, s.arrays, ARRAYS, &s.history, s.config));
+    state_clear(&s);
+  }
+  assert_ok(mxs_ckpt_kept(dir, &kept, &count));
+  assert_everywhere(count == 2 && kept[0] == 74 && kept[1] == 73);
+  mxs_release(&kept);
+  /* Both names of the one before are bad, being one file. */
+  edit_attribute(at("keep", "checkpoint.h5"), "iteration", 1);
+  edit_attribute(at("keep", "checkpoint.prev.h5"), "iteration", 1);
+  state_make(&s, 73, 3);
+  assert_ok(mxs_ckpt_read_latest(comm, dir, &ckpt, &note));
+  assert_everywhere(is_state(ckpt, &s) && strstr(note, "checkpoint.0000000073.h5") != NULL);
+  state_clear(&s);
+  mxs_ckpt_destroy(&ckpt);
+  mxs_release(&note);
+  assert_ok(mxs_ckpt_kept_path(dir, 73, &path));
+  edit_attribute(path, "iteration", 1);
+  assert_everywhere(mxs_ckpt_read_latest(comm, dir, &ckpt, &note) == MXS_ERR_IO);
+  mxs_release(&path);
+}
+
 static int setup(void **unused) {
   (void)unused;
   mpi_test_scratch("ckpt", scratch, sizeof scratch);
@@ -414,7 +488,8 @@ static int setup(void **unused) {
 
 static int teardown(void **unused) {
   (void)unused;
-  const char *const dirs[] = {"round", "replicas", "fill", "damage", "fallback", "failed", ""};
+  const char *const dirs[] = {"round",  "replicas", "fill", "damage", "fallback",
+                              "failed", "guard",    "keep", ""};
   MPI_Barrier(comm->mpi);
   for (size_t i = 0; i < sizeof dirs / sizeof *dirs && comm->rank == 0; i++)
     remove_dir(at(dirs[i], ""));
@@ -429,6 +504,8 @@ static const struct CMUnitTest all_tests[] = {
     cmocka_unit_test_setup_teardown(test_damage, setup, teardown),
     cmocka_unit_test_setup_teardown(test_fallback, setup, teardown),
     cmocka_unit_test_setup_teardown(test_failed_write, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_guard, setup, teardown),
+    cmocka_unit_test_setup_teardown(test_keep, setup, teardown),
 };
 
 MPI_TEST_MAIN(all_tests)

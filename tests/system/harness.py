@@ -72,15 +72,16 @@ def command(arguments, np, prefix=(), exported=(), program=PROGRAM):
 
 
 class Process:
-    """A command in its own process group, with output in files; `fault`: rules of fault.c that its ranks meet."""
+    """A command in its own process group, with output in files; `fault`: rules of fault.c that its ranks meet; `exported`: variables
+    of theirs alone."""
 
-    def __init__(self, arguments, np=1, env=(), cwd=None, prefix=(), fault=None, program=PROGRAM):
+    def __init__(self, arguments, np=1, env=(), cwd=None, prefix=(), fault=None, program=PROGRAM, exported=()):
         self.folder = tempfile.mkdtemp(prefix="p", dir=os.environ.get("MXS_TEST_TMP"))
         # A launcher removes the session directory that it finds in TMPDIR when it ends, be it another's that
         # starts just then: each has its own. The path is short, since sockets in it have at most 107 characters.
         self.session = tempfile.mkdtemp(prefix="mxs", dir="/tmp")
         os.chmod(self.session, 0o777)
-        self.arguments = command(arguments, np, prefix, fault_variables(fault), program)
+        self.arguments = command(arguments, np, prefix, {**fault_variables(fault), **dict(exported)}, program)
         with open(self.path("out"), "wb") as out, open(self.path("err"), "wb") as err:
             self.popen = subprocess.Popen(self.arguments, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd,
                                           env={**DEFAULTS, **os.environ, **dict(env), "TMPDIR": self.session},

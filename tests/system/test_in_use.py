@@ -5,10 +5,12 @@ import time
 import unittest
 
 import harness
+from faults import fault
 from harness import Case, Process, options
 
 
 class InUse(Case):
+    @fault(26)
     def test_second_run_is_refused(self):
         """It waits for half a minute, names the first, and changes nothing. The first does not notice."""
         problem = self.gen(ensemble="rademacher", n1=16, n2=12, rank=2, measurements=1000, seed=1)
