@@ -6,7 +6,7 @@ import harness
 import reference as ref
 from harness import Case, options
 
-COMMANDS = ("gen", "solve", "check", "bench", "info", "export")
+COMMANDS = ("gen", "solve", "check", "slurm", "bench", "info", "export")
 
 # A value for every option that --help may show; an option without one fails the test.
 VALUES = {
