@@ -93,8 +93,9 @@ class Job:
     def wait_for(self, condition, what):
         end = time.monotonic() + LIMIT
         while not condition():
-            if time.monotonic() > end:
-                raise AssertionError(f"job {self.number} waits {LIMIT} s for {what}: {self.records()}\n{self.log()[-6000:]}")
+            ended = all(record["JobState"] in ENDED for record in self.records())
+            if (ended and not condition()) or time.monotonic() > end:
+                raise AssertionError(f"job {self.number} has ended, or waits {LIMIT} s, for {what}: {self.records()}\n{self.log()[-6000:]}")
             time.sleep(0.2)
         return self
 
