@@ -26,7 +26,9 @@ class Cluster:
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="s", dir=os.environ.get("MXS_TEST_TMP")))
         # The launcher's settings of the other tests are for one node.
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("OMPI_", "SLURM_", "SBATCH_", "TMPDIR"))}
+        # Fake nodes share their network devices and processors: plain TCP between them, and no waiting at full speed.
         self.env.update(SLURM_CONF=f"{self.dir}/slurm.conf", MXSENSE=harness.PROGRAM, OMPI_MCA_odls_base_sigkill_timeout="1",
+                        OMPI_MCA_pml="ob1", OMPI_MCA_btl="self,vader,tcp", OMPI_MCA_mpi_yield_when_idle="1",
                         MXSENSE_COLLECT=str(ROOT / "tools/collect.py"))
         started = self.tool("start", "--nodes", nodes, "--cpus", cpus)
         if started.returncode != 0:
@@ -119,8 +121,3 @@ class Job:
         self.cluster.command("scancel", *options, self.number)
 
 
-def events(run, name=""):
-    """Lines of events.jsonl, of one kind."""
-    path = pathlib.Path(run, "events.jsonl")
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [line for line in lines if f'"event":"{name}' in line]

@@ -202,6 +202,14 @@ def summary(directory):
     return json.loads(pathlib.Path(directory, "summary.json").read_text())
 
 
+def events(directory, name=None):
+    """events.jsonl, or the events of one kind in it; none where it is not there. A line may be being written."""
+    path = pathlib.Path(directory, "events.jsonl")
+    whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+    found = [json.loads(line) for line in whole.splitlines()]
+    return [event for event in found if name in (None, event["event"])]
+
+
 def rows(directory):
     """metrics.csv as a list of dictionaries of text."""
     with open(pathlib.Path(directory, "metrics.csv"), newline="") as file:

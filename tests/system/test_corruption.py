@@ -1,5 +1,4 @@
 """Replicated state that goes wrong on one rank: noticed in that very pass, and never part of a result."""
-import json
 import os
 import signal
 import unittest
@@ -20,9 +19,6 @@ class Corruption(Case):
         self.problem = harness.write_problem(self.dir / "p.h5", ref.plant(16, 12, 2, 400, seed=1, held_out=30))
         self.whole = self.solve(self.problem, "whole", **self.SETTINGS)
 
-    def events(self, run):
-        return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-
     def struck(self, rules, np, name, code=0, **settings):
         log = self.dir / f"{name}.faults"
         directory = self.dir / name
@@ -41,7 +37,7 @@ class Corruption(Case):
                 self.assertIn(f"back to iteration {back}", outcome.lines("warning")[0])
                 if np > 2:
                     self.assertIn(f"rank {rank} (host ", outcome.lines("warning")[0])
-                self.assertEqual([event["iteration"] for event in self.events(run) if event["event"] == "rollback"], [back])
+                self.assertEqual([event["iteration"] for event in harness.events(run, "rollback")], [back])
                 self.assert_same_bits(self.whole, run)
                 left, right = (harness.summary(directory) for directory in (self.whole, run))
                 for key in ("reason", "iterations", "loss", "relative_residual", "passes_over_A", "test_error"):

@@ -1,6 +1,5 @@
 """What surrounds a run: memory that is not there, clocks that jump, ranks with other files, crowded cores, locales and odd paths."""
 import datetime
-import json
 import os
 import pathlib
 import re
@@ -127,7 +126,7 @@ class Environment(Case):
         self.assertTrue(all(a <= b for a, b in zip([0, *seconds], seconds)), f"{rules}: {seconds}")
         self.assertLess(seconds[-1], harness.LIMIT)
         self.assertTrue(0 < summary["timings"]["wall"] < harness.LIMIT, summary["timings"])
-        times = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+        times = harness.events(run)
         for event in times:
             self.assertGreaterEqual(event.get("seconds", 0), 0, f"{rules}: {event}")
             self.assertLess(event.get("seconds", 0), harness.LIMIT, f"{rules}: {event}")

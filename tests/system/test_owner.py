@@ -29,11 +29,6 @@ def state(pid):
         return ""
 
 
-def events(directory, name):
-    lines = (directory / "events.jsonl").read_text().splitlines()
-    return [event for event in map(json.loads, lines) if event["event"] == name]
-
-
 class Owner(Case):
     def setUp(self):
         super().setUp()
@@ -76,7 +71,7 @@ class Two(Owner):
             both = [self.start(run, np=0) for _ in range(2)]
             outcomes = [self.finish_ok(process) for process in both]
             self.assertEqual(sum("nothing to do" in outcome.out for outcome in outcomes), 1, "\n".join(map(str, outcomes)))
-            self.assertEqual(len(events(run, "start")), 1)
+            self.assertEqual(len(harness.events(run, "start")), 1)
             self.assertEqual(self.leftovers(run), [])
             self.assert_same_bits(self.whole, run)
 
@@ -101,7 +96,7 @@ class Two(Owner):
         warning, = [line for line in outcome.lines("warning") if "taken over" in line]
         for word in (f"process {pid}", proof):
             self.assertIn(word, warning)
-        self.assertIn(proof, events(run, "takeover")[0]["from"])
+        self.assertIn(proof, harness.events(run, "takeover")[0]["from"])
         self.assertEqual(self.leftovers(run), [])
 
     def longer(self, run):
@@ -162,7 +157,7 @@ class HalfAMinute(Owner):
         os.kill(pid, signal.SIGCONT)
         lost = self.finish_ok(old, 77)
         self.assertIn(f"process {new.ranks()[0]}", lost.errors[0])
-        self.assertTrue(new.wait_for(lambda: any(event["restart"] == 1 for event in events(run, "checkpoint"))))
+        self.assertTrue(new.wait_for(lambda: any(event["restart"] == 1 for event in harness.events(run, "checkpoint"))))
         new.signal(signal.SIGUSR1)
         self.finish_ok(new, 75)
         self.run_ok("info", run, np=0)

@@ -1,5 +1,4 @@
 """Many runs in one pass: each replica is the run that it would be alone, ends for itself, and survives any interruption."""
-import json
 import os
 import random
 import shutil
@@ -352,7 +351,7 @@ class Answers(ReplicaCase):
         self.assertRegex(out, r"(?m)^ +iteration +running +worst residual +best residual +best test error")
         self.assertRegex(out, r"(?m)^ +1 +target +20 ")
         self.assertLessEqual({line for line in out.splitlines() if line}, set((run / "log.txt").read_text().splitlines()))
-        events = [json.loads(line)["event"] for line in (run / "events.jsonl").read_text().splitlines()]
+        events = [event["event"] for event in harness.events(run)]
         self.assertEqual((events[0], events[-1]), ("start", "stop"))
 
     def test_a_large_number(self):

@@ -1,5 +1,4 @@
 """However often a run is interrupted, and on whatever number of ranks it goes on, it ends as if nothing had happened."""
-import json
 import os
 import random
 import shutil
@@ -213,7 +212,7 @@ class Directory(Case):
         self.assertLessEqual({"reason", "iterations", "loss", "relative_residual", "validation_loss", "test_error", "rank_estimate",
                               "passes_over_A", "certificate", "timings", "rates", "build", "machine"}, set(summary))
         self.assertIsNone(summary["certificate"])
-        events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+        events = harness.events(run)
         self.assertGreaterEqual(len(events), 3)
 
 

@@ -47,13 +47,13 @@ class Setting:
 
     def wait_for(self, job, name, checkpoints):
         """Until the run has written some checkpoints."""
-        job.wait_for(lambda: len(cluster.events(self.scratch / name, "checkpoint")) >= checkpoints, f"{checkpoints} checkpoints of {name}")
+        job.wait_for(lambda: len(harness.events(self.scratch / name, "checkpoint")) >= checkpoints, f"{checkpoints} checkpoints of {name}")
 
     def same(self, name, iterations=SHORT):
         self.case.assert_same_bits(self.whole[iterations], self.scratch / name, name)
 
     def starts(self, name):
-        return len(cluster.events(self.scratch / name, "start")) + len(cluster.events(self.scratch / name, "resume"))
+        return len(harness.events(self.scratch / name, "start")) + len(harness.events(self.scratch / name, "resume"))
 
 
 # ---- one job
@@ -88,7 +88,7 @@ def chain_over_the_time_limit(here):
                    iterations=LONG).wait()
     here.case.assertGreaterEqual(job.restarts(), 2, job.log()[-3000:])
     here.case.assertEqual(here.starts("limit"), job.restarts() + 1)
-    here.case.assertEqual(len(cluster.events(here.scratch / "limit", "stop")), job.restarts() + 1, "every job ends in time")
+    here.case.assertEqual(len(harness.events(here.scratch / "limit", "stop")), job.restarts() + 1, "every job ends in time")
     here.same("limit", LONG)
 
 
@@ -140,7 +140,7 @@ def chain_after_the_death_of_a_node(here):
         here.case.assertEqual(outcome.returncode, 0, outcome.stderr)
     job.wait()
     here.case.assertGreaterEqual(job.restarts(), 1)
-    here.case.assertEqual(len(cluster.events(here.scratch / "node", "stop")), 1, "the first start did not come to its end")
+    here.case.assertEqual(len(harness.events(here.scratch / "node", "stop")), 1, "the first start did not come to its end")
     here.same("node")
 
 
@@ -165,6 +165,24 @@ def chain_that_does_not_advance(here):
     job = here.run("chain.sbatch", "stuck", "--ntasks=2", rules=f"kill:{PACE}:5:0").wait(137)
     here.case.assertEqual(job.restarts(), 0)
     here.case.assertIn("the chain ends: it did not advance", job.log())
+
+
+@scenario
+def chain_whose_launch_fails(here):
+    """A rank dies before the run begins, once; and every time."""
+    program = here.slurm.program("launch.sh", "")["MXSENSE"]
+    flag = here.scratch / "launched"
+    with open(program, encoding="utf-8") as file:
+        lines = file.read().splitlines(keepends=True)
+    with open(program, "w", encoding="utf-8") as file:
+        file.writelines([lines[0], f'[ -e {flag} ] || {{ touch {flag}; kill -SEGV $$; }}\n', *lines[1:]])
+    for name, most, code, restarts in (("launch", 3, 0, 1), ("never", 0, 139, 0)):
+        flag.unlink(missing_ok=True)
+        script = here.slurm.edit("chain.sbatch", f"{name}.sbatch", settings=here.settings(SHORT), directory=name, launch=SRUN, most_deaths=most)
+        job = here.slurm.submit(script, "--exclude=n4", "--ntasks=1", f"--output={here.scratch}/{name}.log", env={"MXSENSE": program}).wait(code)
+        here.case.assertEqual(job.restarts(), restarts, job.log()[-3000:])
+    here.case.assertIn("the chain ends: the launch failed 1 times", job.log())
+    here.same("launch")
 
 
 @scenario
@@ -292,7 +310,7 @@ class Jobs(Case):
 
     @fault(1)
     def test_death_of_ranks(self):
-        self.result(chain_after_the_death_of_ranks, chain_that_dies_too_often, chain_that_does_not_advance)
+        self.result(chain_after_the_death_of_ranks, chain_that_dies_too_often, chain_that_does_not_advance, chain_whose_launch_fails)
 
     def test_ends_of_a_chain(self):
         self.result(chain_with_wrong_settings, chain_that_somebody_stops, chain_that_somebody_cancels)

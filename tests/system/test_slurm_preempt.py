@@ -36,7 +36,7 @@ class TwoNodes(Case):
         return self.slurm.submit(script, f"--output={self.slurm.scratch}/{name}.log", *options, env=self.slurm.program(f"{name}.sh", rules))
 
     def wait_for(self, job, run, checkpoints):
-        job.wait_for(lambda: len(cluster.events(run, "checkpoint")) >= checkpoints, f"{checkpoints} checkpoints of {run}")
+        job.wait_for(lambda: len(harness.events(run, "checkpoint")) >= checkpoints, f"{checkpoints} checkpoints of {run}")
 
     def one(self, name, *more):
         self.submit(self.write(name, "--nodes=1", "--time=5min", *more)).wait()
@@ -95,7 +95,7 @@ class TwoNodes(Case):
                 run = self.slurm.scratch / f"{launcher}-run"
                 self.assertEqual(job.restarts(), 1)
                 self.assertIn("restart 1: from iteration", job.log())
-                self.assertEqual(len(cluster.events(run, "stop")), 2, "both starts ended with a checkpoint")
+                self.assertEqual(len(harness.events(run, "stop")), 2, "both starts ended with a checkpoint")
                 self.assert_same_bits(self.whole, run)
 
 

@@ -1,5 +1,4 @@
 """A run ends before its time is up, with a checkpoint, and checkpoints take no more of it than their share."""
-import json
 import os
 import stat
 import time
@@ -16,10 +15,6 @@ class Walltime(Case):
     def setUp(self):
         super().setUp()
         self.problem = self.gen(ensemble="rademacher", n1=16, n2=12, rank=2, measurements=1000, seed=1)
-
-    def event(self, run, name):
-        events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
-        return [event for event in events if event["event"] == name]
 
     @fault(6)
     def test_chain_ends_with_the_same_bits(self):
@@ -79,12 +74,12 @@ class Walltime(Case):
         outcome = harness.run("solve", *settings, "-o", run)
         self.assertEqual(outcome.code, 75, str(outcome))
         self.assertIn("checkpoint_share", outcome.out)
-        written = [event["seconds"] for event in self.event(run, "checkpoint")]
+        written = [event["seconds"] for event in harness.events(run, "checkpoint")]
         self.assertGreater(len(written), 2, "they are spaced out, not left out")
         # The first and the last one wait for nothing.
         self.assertLess(sum(written[1:-1]), 2 * share * harness.summary(run)["timings"]["wall"])
         eager = self.solve(self.problem, "eager", **{**self.LENGTH, "max_iterations": 30}, checkpoint_every=1, checkpoint_share=1)
-        self.assertGreaterEqual(len(self.event(eager, "checkpoint")), 30)
+        self.assertGreaterEqual(len(harness.events(eager, "checkpoint")), 30)
 
 
 if __name__ == "__main__":
