@@ -39,7 +39,7 @@ static mxs_status find_ensemble(hid_t file, const char *path, mxs_ensemble *ense
 /* A problem of ours says so; a file of a user need not, but a checkpoint must not pass for one. */
 static mxs_status check_format(hid_t file, const char *path) {
   char format[64];
-  int64_t version = 0;
+  int64_t version = 1;
   if (!mxs_store_has_attribute(file, "format"))
     return MXS_OK;
   MXS_TRY(mxs_store_get_text(file, path, "format", format, sizeof format));
@@ -51,6 +51,12 @@ static mxs_status check_format(hid_t file, const char *path) {
     return mxs_fail(MXS_ERR_DATA,
                     "%s: format_version %lld is newer than %d, the newest this build reads; update",
                     path, (long long)version, MXS_PROBLEM_FORMAT_VERSION);
+  if (version < 1)
+    return mxs_fail(
+        MXS_ERR_DATA,
+        "%s: format_version %lld is unknown; this build reads 1 to %d: give it with the "
+        "format, or leave both out",
+        path, (long long)version, MXS_PROBLEM_FORMAT_VERSION);
   return MXS_OK;
 }
 
