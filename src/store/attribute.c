@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LONGEST_TEXT = 1 << 26, LARGEST_ATTRIBUTE = 1 << 16 };
+enum { LONGEST_TEXT = 1 << 26, LARGEST_ATTRIBUTE = 1 << 12 };
 
 static mxs_status put(hid_t object, const char *name, hid_t type, const void *value) {
   hid_t space = H5Screate(H5S_SCALAR);

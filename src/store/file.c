@@ -52,15 +52,16 @@ static mxs_status fail_open(const char *path, int error) {
 }
 
 mxs_status mxs_store_check_readable(const char *path) {
+  struct stat what;
+  if (stat(path, &what) == 0)
+    MXS_TRY(mxsi_store_check_refused(&what));
   const int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0)
     return fail_open(path, errno);
-  struct stat what;
   const int known = fstat(fd, &what) == 0;
   (void)close(fd);
   if (!known || !S_ISREG(what.st_mode))
     return mxs_fail(MXS_ERR_DATA, "%s: not a regular file; give the path of an HDF5 file", path);
-  MXS_TRY(mxsi_store_check_refused(&what));
   (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   if (H5Fis_hdf5(path) <= 0)
     return mxs_fail(MXS_ERR_DATA, "%s: not an HDF5 file%s", path,

@@ -161,7 +161,7 @@ MXS_CHECKED mxs_status mxs_store_get_number(hid_t object,
                                             const char *name,
                                             double *value);
 
-/** Text attribute of fixed or variable length, of at most 64 KiB in the file; longer text is cut to
+/** Text attribute of fixed or variable length, of at most 4 KiB in the file; longer text is cut to
  *  `size` - 1 bytes. */
 MXS_CHECKED mxs_status
 mxs_store_get_text(hid_t object, const char *path, const char *name, char *value, size_t size);
