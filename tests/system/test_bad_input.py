@@ -11,6 +11,7 @@ import numpy as np
 
 import harness
 import reference as ref
+from faults import fault
 from harness import Case, options
 
 M, N1, N2 = 301, 11, 9
@@ -220,6 +221,7 @@ class BadInput(Case):
         if found:
             self.fail(f"{len(found)} findings\n" + "\n".join(found))
 
+    @fault(17, 19, 20)
     def test_problem_files(self):
         cases = {}
         for number, (name, (change, words)) in enumerate(FILES.items()):
@@ -256,6 +258,7 @@ class BadInput(Case):
         cases["problem missing"] = (["solve", "lost.yaml", "-o", "run"], 66, "nowhere.h5")
         self.expect(cases)
 
+    @fault(17, 19)
     def test_start_factors(self):
         U, V = (np.ones((n, 2)) for n in (N1, N2))
         bad = U.copy()
