@@ -185,7 +185,7 @@ mxs_status mxs_ckpt_survey(const char *path) {
   mxs_ckpt *ckpt = NULL;
   MXS_TRY(mxs_store_open(path, &file));
   mxs_status status = read_head(file, path, &ckpt, seal, &newer);
-  if (status == MXS_OK)
+  if (ckpt != NULL)
     status = survey_sets(file, ckpt);
   else if (status != MXS_ERR_MEMORY)
     status = MXS_OK; /* reading it says the same, and whether the format is newer */

@@ -63,5 +63,5 @@ mxs_status mxs_store_survey(const mxs_store_set *set) {
   if (chunked)
     MXS_TRY(survey_chunks(set, &c));
   const int decodes = chunked && (c.filters & decoders) != 0;
-  return decodes || set->entries <= SMALL_BYTES / set->bits * 8 ? read_rows(set) : MXS_OK;
+  return decodes || set->entries <= (int64_t)SMALL_BYTES * 8 / set->bits ? read_rows(set) : MXS_OK;
 }
