@@ -5,30 +5,34 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 usage() {
   cat <<'EOF'
-usage: tools/test.sh [--quick | --asan | --tidy | --soak] [--jobs N] [--build DIR]
+usage: tools/test.sh [--quick | --asan | --tidy | --soak | --fuzz SECONDS] [--jobs N] [--build DIR]
 
   (default)    the scripts themselves, preset core (no HDF5, no ScaLAPACK: unit and MPI tests), preset asan
-               (the tests labelled asan, under address and undefined-behaviour sanitizers), then preset dev
-               with every test
+               (the tests labelled asan, under address and undefined-behaviour sanitizers), preset fuzz for 10
+               seconds a target where clang has libFuzzer, then preset dev with every test
   --quick      preset dev: lint, format, unit and MPI tests only
   --asan       preset asan only
   --tidy       preset dev: clang-tidy only
   --soak       preset dev: 100 random kills and 2000 damaged files, a quarter of an hour or more; MXS_TEST_SEED
                repeats the choices of a seed
+  --fuzz N     preset fuzz: every target of tests/fuzz for N seconds, from its corpus; what it finds is kept in
+               the build folder
   --jobs N     tests at a time (default 2; MPI tests count as two)
   --build DIR  parent of the build folders (default: the source tree)
 
 Ends with ctest's own summary; exits with 0 only if everything passed. Single groups: ctest --test-dir
-build-dev -L unit (or mpi, io, system, slurm, soak, paper, example, lint, format, tidy). Quick tests run first.
+build-dev -L unit (or mpi, io, fuzz, system, slurm, soak, paper, example, lint, format, tidy). Quick tests run first.
 EOF
 }
 
 mode=default
 jobs=2
+fuzz_seconds=10
 build_root=$PWD
 while (($# > 0)); do
   case $1 in
   --quick | --asan | --tidy | --soak) mode=${1#--} ;;
+  --fuzz) mode=fuzz && fuzz_seconds=${2:?--fuzz needs seconds} && shift ;;
   --jobs) jobs=${2:?--jobs needs a number} && shift ;;
   --build) build_root=${2:?--build needs a directory} && shift ;;
   -h | --help) usage && exit 0 ;;
@@ -64,6 +68,29 @@ run_tests() {
   ctest --test-dir "$build_root/build-$preset" -j "$jobs" --output-on-failure --no-tests=error "$@"
 }
 
+has_fuzzer() {
+  command -v clang >/dev/null && [[ -e $(clang -print-file-name=libclang_rt.fuzzer-x86_64.a) ]]
+}
+
+# Each target from its corpus, at low priority; inputs that end it stay in the build folder.
+fuzz() {
+  local target folder=$build_root/build-fuzz
+  for target in settings manifest summary file; do
+    mkdir -p "$folder/found/$target" "$folder/grown/$target"
+    ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 OPENBLAS_NUM_THREADS=1 nice \
+      "$folder/tests/fuzz/fuzz_$target" -max_total_time="$fuzz_seconds" -max_len=16384 -rss_limit_mb=4096 -verbosity=0 \
+      -print_final_stats=1 -artifact_prefix="$folder/found/$target/" "$folder/grown/$target" "tests/fuzz/corpus/$target" ||
+      return 1
+  done
+}
+
+run_fuzz() {
+  if step "build fuzz" cmake --preset fuzz -B "$build_root/build-fuzz" -Wno-dev &&
+    step "build fuzz" cmake --build "$build_root/build-fuzz" --target fuzz_settings fuzz_manifest fuzz_summary fuzz_file; then
+    step "fuzz" fuzz || true
+  fi
+}
+
 check_scripts() {
   local script
   for script in tools/*.sh tools/slurm-sandbox jobs/*.sbatch .ci/run; do
@@ -88,6 +115,10 @@ if [[ $mode == default ]]; then
   done
 fi
 
+if [[ $mode == fuzz ]] || { [[ $mode == default ]] && has_fuzzer; }; then
+  run_fuzz
+fi
+
 # The main suite comes last, so that the closing lines are ctest's.
 preset=dev
 case $mode in
@@ -96,7 +127,7 @@ tidy) selection=(-L tidy) ;;
 asan) preset=asan && selection=(-L asan) ;;
 *) selection=() ;;
 esac
-if step "build $preset" build "$preset"; then
+if [[ $mode != fuzz ]] && step "build $preset" build "$preset"; then
   printf '\n== times so far\n'
   printf '%s\n' "${times[@]}"
   if [[ $mode == soak ]]; then
