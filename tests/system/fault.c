@@ -11,7 +11,7 @@
  *           +SECONDS, -SECONDS    clock: wall-clock time is off by so much
  *   CALL    open, rename, link, unlink, fsync, fallocate, write, lock, close (of a file), malloc
  *           (by the program itself), clock, H5Dwrite, H5Fclose, H5Fflush, MPI_Allreduce, MPI_Bcast,
- *           MPI_Finalize
+ *           MPI_Finalize; after "child." only in processes that this one forked, else never there
  *   PATH    part of the path, or its end if a $ follows: only calls on such a path count; of
  *           MPI_Allreduce: at least so many bytes
  *   NTH     only the call of this number, from 1; "NTH+" from that one on; 0, the default: all
@@ -42,13 +42,13 @@ enum { RULES = 32, TEXT = 64 };
 typedef struct rule {
   char action[TEXT], call[TEXT], path[TEXT];
   long nth;
-  int onwards;
+  int onwards, child;
   atomic_long seen;
 } rule;
 
 static rule rules[RULES];
 static int rule_count;
-static pid_t process; /* the one that read them: its children are spared */
+static pid_t process; /* the one that read them */
 static uintptr_t program_begin, program_end;
 
 static const struct {
@@ -77,6 +77,9 @@ static int add_rule(char *text) {
     return 0;
   if (rank != NULL && strcmp(rank, "*") != 0 && strcmp(rank, rank_text()) != 0)
     return 1;
+  static const char child[] = "child.";
+  r->child = strncmp(call, child, strlen(child)) == 0;
+  call += r->child ? strlen(child) : 0;
   const char *path = strchr(call, '=');
   (void)snprintf(r->action, TEXT, "%s", action);
   (void)snprintf(r->call, TEXT, "%.*s", path != NULL ? (int)(path - call) : TEXT - 1, call);
@@ -138,11 +141,10 @@ static int matches(const rule *r, const char *path) {
 
 /* The rule that strikes at this call, NULL: none. */
 static rule *strike(const char *call, const char *path) {
-  if (rule_count == 0 || getpid() != process)
-    return NULL;
   for (int i = 0; i < rule_count; i++) {
     rule *r = &rules[i];
-    if (strcmp(r->call, call) != 0 || (path != NULL && !matches(r, path)))
+    if (strcmp(r->call, call) != 0 || r->child != (getpid() != process) ||
+        (path != NULL && !matches(r, path)))
       continue;
     const long seen = atomic_fetch_add(&r->seen, 1) + 1;
     if (r->nth == 0 || seen == r->nth || (r->onwards && seen > r->nth)) {
