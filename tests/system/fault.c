@@ -4,6 +4,7 @@
  *
  *   ACTION  kill, stop    SIGKILL, SIGSTOP to this process instead of the call
  *           after_kill, after_stop    the same once the call has returned
+ *           child_kill, child_hang, ...    the same in a forked child only; all others spare it
  *           hang          never return
  *           flip          MPI_Allreduce: invert bit 28 of a word of what was received
  *           sleep<MS>     wait so many milliseconds first
@@ -43,12 +44,13 @@ typedef struct rule {
   char action[TEXT], call[TEXT], path[TEXT];
   long nth;
   int onwards;
+  int of_children;
   atomic_long seen;
 } rule;
 
 static rule rules[RULES];
 static int rule_count;
-static pid_t process; /* the one that read them: its children are spared */
+static pid_t process; /* the one that read them: most spare its children */
 static uintptr_t program_begin, program_end;
 
 static const struct {
@@ -78,7 +80,8 @@ static int add_rule(char *text) {
   if (rank != NULL && strcmp(rank, "*") != 0 && strcmp(rank, rank_text()) != 0)
     return 1;
   const char *path = strchr(call, '=');
-  (void)snprintf(r->action, TEXT, "%s", action);
+  r->of_children = strncmp(action, "child_", 6) == 0;
+  (void)snprintf(r->action, TEXT, "%s", r->of_children ? action + 6 : action);
   (void)snprintf(r->call, TEXT, "%.*s", path != NULL ? (int)(path - call) : TEXT - 1, call);
   (void)snprintf(r->path, TEXT, "%s", path != NULL ? path + 1 : "");
   r->nth = nth != NULL ? strtol(nth, NULL, 10) : 0;
@@ -138,11 +141,11 @@ static int matches(const rule *r, const char *path) {
 
 /* The rule that strikes at this call, NULL: none. */
 static rule *strike(const char *call, const char *path) {
-  if (rule_count == 0 || getpid() != process)
-    return NULL;
+  const int in_child = rule_count > 0 && getpid() != process;
   for (int i = 0; i < rule_count; i++) {
     rule *r = &rules[i];
-    if (strcmp(r->call, call) != 0 || (path != NULL && !matches(r, path)))
+    if (r->of_children != in_child || strcmp(r->call, call) != 0 ||
+        (path != NULL && !matches(r, path)))
       continue;
     const long seen = atomic_fetch_add(&r->seen, 1) + 1;
     if (r->nth == 0 || seen == r->nth || (r->onwards && seen > r->nth)) {

@@ -227,15 +227,14 @@ class Hostile(Case):
 
     @fault(14)
     def test_probe(self):
-        """Whatever ends the process that looks first: the job gets a message, or the checkpoint before. It opens a file more often than
-        the job, which only compares the file of the problem over the ranks and does not let HDF5 open it."""
-        self.refused(self.good, "crashes signal 9", fault="kill:open=good.h5:2:0")
-        self.refused(self.good, "does not get through", fault="hang:open=good.h5:2:0")
+        """Whatever ends the process that looks first: the job gets a message, or the checkpoint before."""
+        self.refused(self.good, "crashes signal 9", fault="child_kill:open=good.h5:1:0")
+        self.refused(self.good, "does not get through", fault="child_hang:open=good.h5:1:0")
         settings = dict(k=2, tolerance=0)
         for last in (10, 20):
             run = self.solve(self.good, max_iterations=last, **settings)
         outcome = harness.run("solve", *harness.options(problem=self.good, max_iterations=30, **settings), "-o", run, np=2,
-                              fault="kill:open=run/checkpoint.h5:2:0")
+                              fault="child_kill:open=run/checkpoint.h5:1:0")
         self.assertEqual(outcome.code, 0, str(outcome))
         self.assertEqual(len(outcome.lines("warning")), 1, str(outcome))
         for word in ("checkpoint.h5: HDF5 crashes", "going on from", "checkpoint.prev.h5"):
@@ -243,7 +242,7 @@ class Hostile(Case):
         self.assert_same_bits(self.solve(self.good, "whole", max_iterations=30, **settings), run)
         start = harness.write_factors(self.dir / "start.h5", np.ones((N1, 2)), np.ones((N2, 2)))
         outcome = harness.run("solve", *harness.options(problem=self.good, init=f"file:{start}", **settings), "-o", self.dir / "other", np=2,
-                              fault="kill:open=start.h5:2:0")
+                              fault="child_kill:open=start.h5:1:0")
         self.assertEqual(outcome.code, 65, str(outcome))
         self.assertIn("start.h5: HDF5 crashes", outcome.errors[0])
 
