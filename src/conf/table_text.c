@@ -211,8 +211,11 @@ static mxs_status help_words(const mxs_option *option, mxs_text *words) {
 }
 
 static mxs_status help_option(const mxs_option *option, mxs_text *out) {
-  static const char *const operands[] = {"N",      "X",    "WORD",  "",     "PATH",
-                                         "SOURCE", "WHEN", "N,N..", "X,X.."};
+  static const char *const operands[] = {
+      [MXS_OPTION_INTEGER] = "N",    [MXS_OPTION_REAL] = "X",    [MXS_OPTION_CHOICE] = "WORD",
+      [MXS_OPTION_SWITCH] = "",      [MXS_OPTION_PATH] = "PATH", [MXS_OPTION_SOURCE] = "SOURCE",
+      [MXS_OPTION_CADENCE] = "WHEN", [MXS_OPTION_TIME] = "TIME", [MXS_OPTION_INTEGERS] = "N,N..",
+      [MXS_OPTION_REALS] = "X,X.."};
   const int64_t start = out->length;
   const char *operand = operands[option->type];
   if (option->letter != 0)

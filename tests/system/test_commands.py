@@ -35,6 +35,7 @@ class Help(Case):
                 text = self.run_ok(command, "--help", np=np_).out
                 self.assertIn(f"mxsense {command}", text.splitlines()[0])
                 self.assertIn("Exit codes:", text)
+                self.assertNotIn("null", text)
                 self.assertLessEqual(max(map(len, text.splitlines())), 100)
 
     def test_version(self):
