@@ -26,7 +26,7 @@
 #define MEMORY_LIMIT 1 /* the address sanitizer reserves terabytes */
 #endif
 
-enum { WHY_SIZE = 1024, LEAST_SECONDS = 5, MOST_SECONDS = 600, BYTES_PER_SECOND = 20000000 };
+enum { WHY_SIZE = 1024, LEAST_SECONDS = 5, MOST_SECONDS = 600, BYTES_PER_SECOND = 2000000 };
 
 /* How a child ends, other than by a signal. */
 enum { SOUND = 0, BAD = 3, NO_MEMORY = 4 };

@@ -88,7 +88,8 @@ void mxs_store_set_close(mxs_store_set *set);
 MXS_CHECKED mxs_status mxs_store_read(
     const mxs_store_set *set, hid_t type, const int64_t *first, const int64_t *count, void *data);
 
-/** Go through what reading the dataset will rely on: the place and size of every chunk; small data,
+/** Go through what reading the dataset will rely on: the size of every chunk (of the
+ *  first 32768); small data,
  * and data that HDF5 decodes on trust (szip, nbit, scaleoffset), are read. For a process that may
  * crash. Local. @retval MXS_ERR_DATA damaged */
 MXS_CHECKED mxs_status mxs_store_survey(const mxs_store_set *set);
