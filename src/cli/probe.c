@@ -26,7 +26,14 @@
 #define MEMORY_LIMIT 1 /* the address sanitizer reserves terabytes */
 #endif
 
-enum { WHY_SIZE = 1024, LEAST_SECONDS = 5, MOST_SECONDS = 600, BYTES_PER_SECOND = 2000000 };
+/* PATIENCE: time by the clock over processor time, for a file system that is slow. */
+enum {
+  WHY_SIZE = 1024,
+  LEAST_SECONDS = 5,
+  MOST_SECONDS = 600,
+  BYTES_PER_SECOND = 2000000,
+  PATIENCE = 4
+};
 
 /* How a child ends, other than by a signal. */
 enum { SOUND = 0, BAD = 3, NO_MEMORY = 4 };
@@ -150,7 +157,7 @@ static void examine(const char *path, int64_t bytes, char why[WHY_SIZE]) {
   if (child > 0) {
     int ended = 0;
     const int seconds = seconds_for(bytes);
-    const int in_time = listen_to(ends[0], 2000 * (int64_t)seconds, why);
+    const int in_time = listen_to(ends[0], 1000 * PATIENCE * (int64_t)seconds, why);
     if (!in_time)
       (void)kill(child, SIGKILL);
     while (waitpid(child, &ended, 0) < 0 && errno == EINTR)
