@@ -16,13 +16,12 @@
  * MXS_ERR_MEMORY */
 MXS_CHECKED mxs_status mxs_cli_probe(const mxs_cli_session *session, const char *path);
 
-/** Probe what a command with settings will read: the problem, the file of the start, and the
- * checkpoints of the run directory `dir` (NULL: none). `fields` as in mxs_cli_settings(), left with
- * any contents. Settings that cannot be read are left to mxs_cli_settings(). Local. */
+/** Probe what a command with settings will read: the problem and the file of the start. `fields` as
+ * in mxs_cli_settings(), left with any contents: no string in it stays where it was. Settings that
+ * cannot be read are left to mxs_cli_settings(). Local. */
 MXS_CHECKED mxs_status mxs_cli_probe_settings(const mxs_cli_session *session,
                                               const mxs_table *table,
                                               const mxs_cli_args *args,
-                                              const char *dir,
                                               void *fields);
 
 #endif

@@ -420,7 +420,7 @@ int mxs_cli_slurm(mxs_cli_session *session, int argc, char **argv) {
   if (status == MXS_OK)
     status = precheck(&table, &args, &fields);
   if (status == MXS_OK)
-    status = mxs_cli_probe_settings(session, &table, &args, NULL, &fields);
+    status = mxs_cli_probe_settings(session, &table, &args, &fields);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 0);
   if (status == MXS_OK)

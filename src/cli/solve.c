@@ -75,7 +75,9 @@ int mxs_cli_solve(mxs_cli_session *session, int argc, char **argv) {
   if (status == MXS_OK && session->rank == 0)
     mxs_run_find_walltime();
   if (status == MXS_OK)
-    status = mxs_cli_probe_settings(session, &table, &args, fields.output, &fields);
+    status = mxs_cli_probe(session, fields.output);
+  if (status == MXS_OK)
+    status = mxs_cli_probe_settings(session, &table, &args, &fields);
   if (status == MXS_OK)
     status = mxs_cli_begin(session, 1);
   if (status == MXS_OK)
