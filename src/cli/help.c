@@ -7,8 +7,8 @@ const char mxs_cli_exit_codes[] =
     "  65  bad data                      75  stopped early with a checkpoint: run the same\n"
     "  66  input missing                     line again to go on\n"
     "  69  ranks disagree                76  diverged or not finite\n"
-    "  70  internal error                77  permission denied, or directory in use\n"
-    "                                    78  bad settings\n";
+    "  70  internal error, bad memory,   77  permission denied, or directory in use\n"
+    "      or no progress                78  bad settings\n";
 
 int mxs_cli_help(const mxs_cli_session *session,
                  const char *before,
