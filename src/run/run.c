@@ -276,11 +276,11 @@ static int is_undone(mxs_status status) {
 
 /* Collective. What goes wrong here cannot change how the run ended. */
 static void end(mxsi_run *run, mxs_status status) {
-  mxsi_watchdog_stop(&run->watchdog);
   const int undo = status != MXS_OK && (!run->committed || (is_undone(status) && !run->iterated));
   /* Permission: the directory is another run's now. */
   if (status != MXS_OK && status != MXS_ERR_PERMISSION && run->committed && !undo && !run->ended)
     end_badly(run);
+  mxsi_watchdog_stop(&run->watchdog);
   mxs_solver_destroy(&run->solver);
   mxs_problem_destroy(&run->problem);
   mxs_ckpt_destroy(&run->resumed);
