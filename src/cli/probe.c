@@ -157,7 +157,7 @@ static void examine(const char *path, int64_t bytes, char why[WHY_SIZE]) {
   if (child > 0) {
     int ended = 0;
     const int seconds = seconds_for(bytes);
-    const int in_time = listen_to(ends[0], 1000 * PATIENCE * (int64_t)seconds, why);
+    const int in_time = listen_to(ends[0], INT64_C(1000) * PATIENCE * seconds, why);
     if (!in_time)
       (void)kill(child, SIGKILL);
     while (waitpid(child, &ended, 0) < 0 && errno == EINTR)
