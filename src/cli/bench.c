@@ -182,7 +182,7 @@ static mxs_status measure(const mxs_cli_session *session,
       .session = session, .json = json, .quick = fields->quick, .threads = (int)fields->threads};
   mxs_problem_header file = {.n1 = 0};
   if (fields->problem != NULL)
-    MXS_TRY(mxs_cli_peek(session, fields->problem, &file));
+    MXS_TRY(mxs_problem_peek_all(session->comm, fields->problem, &file));
   MXS_TRY(mxs_comm_agree(session->comm, find_shape(fields, &file, &shape)));
   mxs_machine_find(session->comm, &report.machine);
   mxs_bench_report_machine(&report);

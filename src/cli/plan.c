@@ -56,7 +56,7 @@ mxs_status mxs_cli_plan_make(const mxs_cli_session *session,
   const mxs_comm *comm = session->comm;
   MXS_TRY(mxs_comm_agree(comm, mxs_settings_check(settings)));
   MXS_TRY(mxs_cli_same(session, settings, NULL));
-  MXS_TRY(mxs_cli_peek(session, settings->problem, &plan->file));
+  MXS_TRY(mxs_problem_peek_all(comm, settings->problem, &plan->file));
   MXS_TRY(mxs_comm_agree(comm, check_file(settings, &plan->file)));
   plan->shape = shape_of(settings, &plan->file, ranks);
   MXS_TRY(mxs_bench_busiest(comm, &plan->shape, &plan->busiest));

@@ -66,16 +66,6 @@ mxs_status mxs_cli_early_settings(const mxs_table *table, const mxs_cli_args *ar
   return mxs_cli_apply(table, args, fields);
 }
 
-mxs_status mxs_cli_peek(const mxs_cli_session *session,
-                        const char *path,
-                        mxs_problem_header *header) {
-  memset(header, 0, sizeof *header);
-  const mxs_status status = session->rank == 0 ? mxs_problem_peek(path, header) : MXS_OK;
-  MXS_TRY(mxs_comm_agree(session->comm, status));
-  mxs_comm_bcast(session->comm, header, sizeof *header, 0);
-  return MXS_OK;
-}
-
 static uint64_t digest_build(void) {
   const mxs_build build = mxs_build_get();
   const char *const parts[] = {build.version, build.commit, build.compiler, build.flags};

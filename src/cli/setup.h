@@ -5,7 +5,6 @@
 
 #include "cli/cli.h"
 #include "conf/settings.h"
-#include "problem/file.h"
 
 /** Defaults and the command line into `fields`, which starts with an mxs_settings: shows bad values
  *  before MPI_Init. Without a settings file the settings must fit together already, unless `open`
@@ -27,12 +26,6 @@ MXS_CHECKED mxs_status mxs_cli_settings(const mxs_cli_session *session,
 MXS_CHECKED mxs_status mxs_cli_early_settings(const mxs_table *table,
                                               const mxs_cli_args *args,
                                               void *fields);
-
-/** What a problem file says of itself: rank 0 looks, all learn it. Collective. @retval as
- *  mxs_problem_peek() */
-MXS_CHECKED mxs_status mxs_cli_peek(const mxs_cli_session *session,
-                                    const char *path,
-                                    mxs_problem_header *header);
 
 /** Compare build, BLAS kernel, settings and directory over the ranks. Collective. @retval
  *  MXS_ERR_MISMATCH they differ */

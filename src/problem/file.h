@@ -5,6 +5,7 @@
 #ifndef MXS_PROBLEM_FILE_H
 #define MXS_PROBLEM_FILE_H
 
+#include "comm/comm.h"
 #include "mxsense/problem.h"
 
 /** How a file gives the truth. */
@@ -36,6 +37,11 @@ typedef struct mxs_problem_header {
  *  @retval MXS_ERR_DATA not HDF5, or not a problem; the text names the dataset, its shape and the
  *  remedy */
 MXS_CHECKED mxs_status mxs_problem_peek(const char *path, mxs_problem_header *out);
+
+/** The same for all ranks: rank 0 looks, all learn it. Collective. */
+MXS_CHECKED mxs_status mxs_problem_peek_all(const mxs_comm *comm,
+                                            const char *path,
+                                            mxs_problem_header *out);
 
 /** Read everything: all numbers must be finite, and equal to the file's digests where it has them.
  *  Local, serial; memory: one group of rows. `*report` says what was found, one line per dataset,

@@ -287,3 +287,10 @@ mxs_status mxs_problem_peek(const char *path, mxs_problem_header *out) {
   (void)mxs_store_close(&file);
   return status;
 }
+
+mxs_status mxs_problem_peek_all(const mxs_comm *comm, const char *path, mxs_problem_header *out) {
+  memset(out, 0, sizeof *out);
+  MXS_TRY(mxs_comm_agree(comm, comm->rank == 0 ? mxs_problem_peek(path, out) : MXS_OK));
+  mxs_comm_bcast(comm, out, sizeof *out, 0);
+  return MXS_OK;
+}

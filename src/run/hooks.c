@@ -153,10 +153,10 @@ static mxs_status save(mxsi_run *run, int64_t iteration, mxs_reason reason) {
   run->save_s = run->saved_at - began;
   run->saved = 1;
   run->failures = status == MXS_OK ? 0 : run->failures + 1;
-  if (status == MXS_OK)
+  if (status == MXS_OK) {
     run->rollbacks = 0;
-  if (status == MXS_OK)
     mxsi_log_event(&run->log, "checkpoint", iteration, json_pack("{s:f}", "seconds", run->save_s));
+  }
   return status;
 }
 

@@ -7,10 +7,7 @@
 /* k: auto needs the shape of the problem. */
 static mxs_status resolve(mxsi_run *run) {
   mxs_problem_header header;
-  memset(&header, 0, sizeof header);
-  MXS_TRY(mxs_comm_agree(run->comm,
-                         run->root ? mxs_problem_peek(run->settings.problem, &header) : MXS_OK));
-  mxs_comm_bcast(run->comm, &header, sizeof header, 0);
+  MXS_TRY(mxs_problem_peek_all(run->comm, run->settings.problem, &header));
   mxs_settings_resolve(&run->settings, header.n1, header.n2);
   mxs_status status = mxs_settings_echo(&run->settings, &run->config);
   if (status == MXS_OK)
@@ -169,11 +166,11 @@ static mxs_status make_solver(mxsi_run *run) {
   MXS_TRY(create_solver(run));
   mxsi_replicas_attach(run);
   run->info = mxs_problem_get_info(run->problem); /* the kernel is known once it was planned */
-  if (run->resumed != NULL)
+  if (run->resumed != NULL) {
     MXS_TRY(restore(run));
-  if (run->resumed != NULL)
     (void)snprintf(run->resumed_name, sizeof run->resumed_name, "%s",
                    strrchr(mxs_ckpt_path(run->resumed), '/') + 1);
+  }
   mxs_ckpt_destroy(&run->resumed);
   mxs_release(&run->start);
   return MXS_OK;
