@@ -25,7 +25,8 @@ static mxsi_jacobian sizes_of(const mxs_objective *o) {
   const mxs_problem *p = o->problem;
   const int64_t length = (p->n1 + p->n2) * o->replica[0].k;
   const int64_t fit = TILE_BYTES / (p->n1 * p->n2 * (int64_t)sizeof(double));
-  return (mxsi_jacobian){.matrix_free = is_matrix_free(p->train.op),
+  return (mxsi_jacobian){.loops = mxsi_loops_fastest(),
+                         .matrix_free = is_matrix_free(p->train.op),
                          .length = length,
                          .ld = round_up(length, ALIGNED),
                          .ld_v = round_up(p->n2, MXSI_TANGENT_LANES),
@@ -194,7 +195,7 @@ static mxs_status form_row(
                              .U = s->point,
                              .Vt = s->Vt,
                              .C = s->room[t].C};
-    mxsi_tangent_row(&at, A, row);
+    s->loops->tangent_row(&at, A, row);
     return MXS_OK;
   }
   memset(row, 0, (size_t)s->length * sizeof *row);
@@ -215,15 +216,15 @@ static void add_row(
   const mxsi_replica *r = &o->replica[0];
   const double *row = s->room[t].row;
   double *leaf = o->worker[t].leaf;
-  const double w = mxsi_dot(row, s->point, o->problem->n1 * r->k) - target;
+  const double w = s->loops->dot(row, s->point, o->problem->n1 * r->k) - target;
   const double residual = w + (target - y);
   leaf[r->start[held ? LEAF_VALIDATION : LEAF_LOSS]] += residual * residual;
   if (held)
     return;
   if (r->full)
-    mxsi_axpy(w, A, leaf + r->start[LEAF_GU], o->problem->n1 * o->problem->n2);
+    s->loops->axpy(w, A, leaf + r->start[LEAF_GU], o->problem->n1 * o->problem->n2);
   else
-    mxsi_axpy(w, row, leaf + r->start[LEAF_GU], s->length);
+    s->loops->axpy(w, row, leaf + r->start[LEAF_GU], s->length);
 }
 
 mxs_status mxsi_jacobian_block(mxs_objective *o, int t, int64_t a) {
@@ -243,7 +244,7 @@ mxs_status mxsi_jacobian_block(mxs_objective *o, int t, int64_t a) {
       MXS_TRY(form_row(o, t, range.first + i, one, row));
       add_row(o, t, targets[i], data->y[range.at + i], held, one);
       if (!held) {
-        mxsi_to_single(row, to, s->length);
+        s->loops->to_single(row, to, s->length);
         to += s->ld;
       }
     }

@@ -16,6 +16,7 @@ typedef struct mxsi_rows_room {
 
 /** The Jacobian at the point of the last pass. */
 struct mxsi_jacobian {
+  const mxsi_loops *loops;
   int matrix_free; /**< products by visits to A: rows cost more than that */
   int valid;       /**< a pass has been made */
   int64_t length;  /**< (n1 + n2) k */

@@ -1,9 +1,9 @@
 /** @file
  *  Hot loops of the Jacobian. Room `objective`; all Local.
  *
- *  Sums have a fixed order: those over columns go to eight lanes, j mod 8, added pairwise at the
- *  end; those over rows or measurements ascend. Products are fused into sums where the processor
- *  can, so bits are those of one kind of CPU, as BLAS's are. */
+ *  Sums have a fixed order: those over columns go by fused multiply-adds to eight lanes, j mod 8,
+ *  that are added pairwise at the end; those over rows or measurements ascend. So neither the
+ *  instruction set nor how rows are grouped changes a bit. */
 #ifndef MXS_OBJECTIVE_KERNELS_H
 #define MXS_OBJECTIVE_KERNELS_H
 
@@ -20,21 +20,31 @@ typedef struct mxsi_tangent {
 
 enum { MXSI_TANGENT_LANES = 8 };
 
-/** row = [vec(A V), vec(A^T U)] of one measurement A, n1 x n2: rows of A in panels that are read
- *  from memory once, while those of `next` bytes ahead are called for. Cost: 4 n1 n2 k flops. */
-void mxsi_tangent_row(const mxsi_tangent *at, const double *A, double *row);
+typedef struct mxsi_loops {
+  /** row = [vec(A V), vec(A^T U)] of one measurement A, n1 x n2: A is read from memory once. Cost:
+   *  4 n1 n2 k flops. */
+  void (*tangent_row)(const mxsi_tangent *at, const double *A, double *row);
 
-/** <a, b>. */
-double mxsi_dot(const double *a, const double *b, int64_t n);
+  /** <a, b>. */
+  double (*dot)(const double *a, const double *b, int64_t n);
 
-/** b += s a. */
-void mxsi_axpy(double s, const double *a, double *b, int64_t n);
+  /** b += s a. */
+  void (*axpy)(double s, const double *a, double *b, int64_t n);
 
-/** to = a, rounded. */
-void mxsi_to_single(const double *a, float *to, int64_t n);
+  /** to = a, rounded. */
+  void (*to_single)(const double *a, float *to, int64_t n);
 
-/** out += J^T (J d): `rows` rows of ld numbers, a multiple of 16, J aligned to 64 bytes. Rows are
- *  read from memory once. */
-void mxsi_normal_rows(const float *J, int64_t rows, int64_t ld, const double *d, double *out);
+  /** out += J^T (J d): `rows` rows of ld numbers, a multiple of 16, as many of d and out. Rows are
+   *  read from memory once. */
+  void (*normal_rows)(const float *J, int64_t rows, int64_t ld, const double *d, double *out);
+} mxsi_loops;
+
+/** Loops of an instruction set: 0 plain C, 1 AVX2, 2 AVX-512; NULL where the processor has it not.
+ */
+enum { MXSI_LOOPS = 3 };
+const mxsi_loops *mxsi_loops_of(int set);
+
+/** The fastest that the processor has. */
+const mxsi_loops *mxsi_loops_fastest(void);
 
 #endif

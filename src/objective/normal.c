@@ -63,7 +63,7 @@ static mxs_status prepare_visits(mxs_objective *o) {
   const mxs_cmat factor[4] = {mxs_cview(s->d, p->n1, k), mxsi_jacobian_U(o), mxsi_jacobian_V(o),
                               mxs_cview(s->d + p->n1 * k, p->n2, k)};
   double *to = s->stacked;
-  for (int half = 0; half < 2; half++)
+  for (int64_t half = 0; half < 2; half++)
     for (int64_t i = 0; i < factor[2 * half].rows; i++)
       for (int side = 0; side < 2; side++, to += k)
         memcpy(to, factor[2 * half + side].a + i * k, (size_t)k * sizeof *to);
@@ -121,7 +121,8 @@ static mxs_status normal_job(mxs_objective *o, int t, int64_t a, void *ctx) {
   const mxsi_range range = mxsi_block_range(&p->train, s->block[a]);
   memset(leaf, 0, (size_t)s->ld * sizeof *leaf);
   if (!s->matrix_free)
-    mxsi_normal_rows(s->J + s->start[a] * s->ld, s->start[a + 1] - s->start[a], s->ld, s->d, leaf);
+    s->loops->normal_rows(s->J + s->start[a] * s->ld, s->start[a + 1] - s->start[a], s->ld, s->d,
+                          leaf);
   else if (o->dense)
     MXS_TRY(visit_matrix(o, t, &range, out));
   else
