@@ -1,6 +1,5 @@
 #include "solve/solve_impl.h"
 
-#include "base/random.h"
 #include "la/la.h"
 
 #include <math.h>
@@ -9,51 +8,12 @@
 /* Loss beyond this multiple of the larger of its first value and f(0, 0) is divergence. */
 #define DIVERGED 1e6
 
-static void random_factor(
-    uint64_t seed, mxs_stream stream, double alpha, int64_t rows, int64_t k, double *factor) {
-  for (int64_t i = 0; i < rows; i++)
-    mxs_random_gaussian_row(seed, stream, i, k, factor + i * k);
-  for (int64_t i = 0; i < rows * k; i++)
-    factor[i] *= alpha;
-}
-
-static void start_trajectory(mxs_solver *s, int64_t r) {
-  const mxs_problem *p = s->problem;
-  mxsi_trajectory *t = &s->trajectory[r];
-  const double s1 = s->spectrum.s[0];
-  const double top = s1 / p->scale2;
-  const double automatic_alpha = top > 0.0 && isfinite(top) ? 1e-3 * sqrt(top) : 1e-3;
-  t->number.s1 = s1;
-  t->number.alpha = isnan(t->want.alpha) ? automatic_alpha : t->want.alpha;
-  t->number.step = !isnan(t->want.step) ? t->want.step : s1 > 0.0 ? 0.25 / s1 : 1.0;
-  t->number.loss_start = (double)NAN;
-  t->count.gap_rank = mxs_gap_rank(s->spectrum.s, s->spectrum.count, t->k);
-  if (s->start_U != NULL) {
-    memcpy(t->U, s->start_U, (size_t)(p->n1 * t->k) * sizeof *t->U);
-    memcpy(t->V, s->start_V, (size_t)(p->n2 * t->k) * sizeof *t->V);
-  } else {
-    random_factor(t->want.seed, MXS_STREAM_START_U, t->number.alpha, p->n1, t->k, t->U);
-    random_factor(t->want.seed, MXS_STREAM_START_V, t->number.alpha, p->n2, t->k, t->V);
-  }
-  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
-  t->count.passes = mxsi_solver_passes(s);
-  t->count.started = 1;
-}
-
-/* Spectrum, automatic settings and the starts: once in the life of a run. Collective. */
-static mxs_status start(mxs_solver *s) {
-  const mxs_solve_options *o = &s->options;
-  MXS_TRY(mxs_spectrum_compute(s->problem, s->objective, o->svd, o->reduction, &s->spectrum));
-  for (int64_t r = 0; r < s->replicas; r++)
-    start_trajectory(s, r);
-  return MXS_OK;
-}
-
 static mxs_status check_restored(const mxs_solver *s) {
   for (int64_t r = 0; r < s->replicas; r++) {
     const mxsi_trajectory *t = &s->trajectory[r];
     if (t->count.started != 1 || t->count.iteration < 0 || t->count.gap_rank < 1 ||
-        t->count.gap_rank > s->spectrum.count || !(t->number.step > 0.0))
+        t->count.gap_rank > s->spectrum.count || !(t->number.step > 0.0) ||
+        t->count.columns != t->k)
       return mxs_fail(MXS_ERR_DATA,
                       "the saved state does not make sense: it was not written by a solver");
   }
@@ -180,19 +140,20 @@ static mxs_status report_all(mxs_solver *s, const mxs_hooks *hooks, int checkpoi
   return mxs_comm_agree(s->problem->comm, status);
 }
 
-/* The step of a trajectory that goes on. */
-static void descend(mxs_solver *s, int64_t r) {
-  const mxs_problem *p = s->problem;
+/* The update of a trajectory that goes on. Collective. */
+static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
-  const double step = t->number.step;
+  mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
   t->count.passes = mxsi_solver_passes(s);
-  t->count.iteration++;
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
-  for (int64_t i = 0; i < p->n1 * t->k; i++)
-    t->U[i] -= step * s->at[r].gU[i];
-  for (int64_t i = 0; i < p->n2 * t->k; i++)
-    t->V[i] -= step * s->at[r].gV[i];
+  o->iteration = t->count.iteration++;
+  o->step = t->number.step;
+  o->s1 = t->number.s1;
+  const mxs_status status = t->rule->advance(o);
+  if (status == MXS_ERR_NUMERIC)
+    s->result[r].reason = MXS_REASON_DIVERGED;
+  return status == MXS_ERR_NUMERIC ? MXS_OK : status;
 }
 
 /* Points of the pass; returns the furthest iteration among them. */
@@ -272,7 +233,7 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
   }
   for (int64_t r = 0; r < s->replicas; r++)
     if (s->result[r].reason == MXS_REASON_RUNNING)
-      descend(s, r);
+      MXS_TRY(advance(s, r));
   return MXS_OK;
 }
 
@@ -298,7 +259,8 @@ mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
     seconds = fmax(seconds, s->trajectory[r].number.seconds);
   }
   s->clock = MPI_Wtime() - seconds;
-  mxs_status status = s->trajectory[0].count.started == 0 ? start(s) : mxs_solver_restored(s);
+  mxs_status status =
+      s->trajectory[0].count.started == 0 ? mxsi_solver_start(s) : mxs_solver_restored(s);
   while (status == MXS_OK && count_running(s) > 0)
     status = iterate(s, hooks);
   collect(s, results);

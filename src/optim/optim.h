@@ -1,0 +1,53 @@
+/** @file
+ *  Step rules: how the factors of a trajectory move, given the loss and its gradient at them. Room
+ *  `optim`.
+ *
+ *  An iteration of the solver evaluates f at (U, V) (a pass over A), looks at the outcome, and has
+ *  the rule of the method advance U and V. What a rule has to remember from one iteration to the
+ *  next is in `memory_U`, `memory_V` and `number`, which are saved with the factors. Everything is
+ *  replicated: the same code on the same numbers on every rank. */
+#ifndef MXS_OPTIM_OPTIM_H
+#define MXS_OPTIM_OPTIM_H
+
+#include "objective/objective.h"
+
+enum { MXS_OPTIM_NUMBERS = 4 };
+
+/** A trajectory as its rule sees it. */
+typedef struct mxs_optim {
+  const mxs_problem *problem;
+  mxs_objective *objective;
+  const mxs_solve_options *options;
+  int64_t replica; /**< of the objective's points */
+  int64_t k;
+  uint64_t seed;
+  double s1;   /**< top singular value of A*(y) */
+  double step; /**< of this trajectory */
+  /* State. */
+  int64_t iteration;           /**< updates made */
+  double *U, *V;               /**< n1 x k, n2 x k; advanced in place */
+  double *memory_U, *memory_V; /**< the same shapes, zero at the start; NULL unless `remembers` */
+  double number[MXS_OPTIM_NUMBERS]; /**< zero at the start */
+  const mxs_evaluation *at;         /**< f at (U, V) */
+  double *work_U, *work_V;          /**< room of the shapes of U and V */
+} mxs_optim;
+
+typedef struct mxs_rule {
+  const char *name;
+  int remembers;         /**< needs memory_U and memory_V */
+  int many;              /**< trajectories may share the passes (replicas) */
+  int line_search;       /**< takes options->line_search */
+  double automatic_step; /**< times 1 / s_1 where `scaled_by_s1` */
+  int scaled_by_s1;
+  /** (U, V) <- the next iterate. Collective, with the same status on all ranks.
+   *  @retval MXS_ERR_NUMERIC a factorisation failed: the trajectory has diverged */
+  mxs_status (*advance)(mxs_optim *optim);
+} mxs_rule;
+
+/** Rule of a method. Local. */
+const mxs_rule *mxs_rule_of(mxs_method method);
+
+/** Step size where none is given. Local. */
+double mxs_rule_step(const mxs_rule *rule, double s1);
+
+#endif
