@@ -84,6 +84,11 @@ typedef struct mxs_op_table {
    */
   mxs_status (*frobenius2)(void *self, int64_t first, int64_t count, double *sum);
 
+  /** *rows = the A_i of the range as doubles, count x n1 n2, row-major: in `room` (count n1 n2
+   * doubles), or where they are stored. Needs no plan; threads may call it at the same time, each
+   * with a room of its own. NULL: composed of `adjoint_mul`, or not to be had. */
+  mxs_status (*rows)(void *self, int64_t first, int64_t count, double *room, const double **rows);
+
   /** A 64-bit digest of what is stored of the measurements of the range, so that memory that
    * changes under a run is noticed. NULL: nothing is stored, or it need not be watched. */
   uint64_t (*digest)(const void *self, int64_t first, int64_t count);

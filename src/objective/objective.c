@@ -49,6 +49,7 @@ static mxs_status allocate_worker(const mxs_objective *o, mxsi_worker *worker) {
     formed += o->dense && !o->replica[r].full;
   MXS_TRY(mxs_alloc(leaf_length(o), sizeof *worker->leaf, &worker->leaf));
   MXS_TRY(mxs_alloc(o->replicas * o->rows, sizeof *worker->w, &worker->w));
+  MXS_TRY(mxs_alloc(o->rows + 2 * MXSI_NOISE_STEP, sizeof *worker->y, &worker->y));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *worker->g, &worker->g));
   return mxs_alloc(formed * p->n1 * p->n2, sizeof *worker->G, &worker->G);
 }
@@ -83,6 +84,7 @@ static mxs_status allocate(mxs_objective *o, const int64_t *k) {
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->active, &o->active));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->x, &o->x));
   lay_out(o, k);
+  MXS_TRY(mxsi_sample_create(o));
   for (int64_t r = 0; r < o->replicas; r++)
     MXS_TRY(allocate_replica(o, &o->replica[r]));
   for (int t = 0; t < o->threads; t++)
@@ -121,6 +123,7 @@ void mxs_objective_destroy(mxs_objective **objective) {
   mxs_objective *o = *objective;
   if (o == NULL)
     return;
+  mxsi_line_destroy(o);
   mxs_reducer_destroy(&o->reducer);
   for (int64_t r = 0; o->replica != NULL && r < o->replicas; r++) {
     mxs_release(&o->replica[r].X);
@@ -129,11 +132,14 @@ void mxs_objective_destroy(mxs_objective **objective) {
   for (int t = 0; o->worker != NULL && t < o->threads; t++) {
     mxs_release(&o->worker[t].leaf);
     mxs_release(&o->worker[t].w);
+    mxs_release(&o->worker[t].y);
     mxs_release(&o->worker[t].g);
     mxs_release(&o->worker[t].G);
   }
   mxs_release(&o->replica);
   mxs_release(&o->worker);
+  mxs_release(&o->sampled);
+  mxs_release(&o->train_count);
   mxs_release(&o->active);
   mxs_release(&o->S);
   mxs_release(&o->x);
@@ -200,17 +206,21 @@ static mxs_status evaluate(
     mxs_objective *o, int64_t r, const mxs_point *at, mxs_reduced *reduced, mxs_evaluation *out) {
   const mxs_problem *p = o->problem;
   const mxsi_replica *replica = &o->replica[r];
-  const double m = (double)p->m_train;
+  const int64_t train = reduced->words[WORD_TRAIN];
+  const int64_t held = reduced->words[WORD_HELD];
+  const double m = train > 0 ? (double)train : 1.0;
   double *sum = reduced->sum;
-  *out = (mxs_evaluation){.gU = sum + replica->start[LEAF_GU], .gV = sum + replica->start[LEAF_GV]};
+  *out = (mxs_evaluation){.gU = sum + replica->start[LEAF_GU],
+                          .gV = sum + replica->start[LEAF_GV],
+                          .train = train,
+                          .held = held};
   for (int q = 0; q < LEAF_QUANTITIES; q++)
     out->nonfinite = out->nonfinite || reduced->nonfinite[r * LEAF_QUANTITIES + q] > 0;
   for (int64_t i = replica->start[LEAF_GU]; i < replica->start[LEAF_LOSS]; i++)
     sum[i] /= m;
   out->loss = sum[replica->start[LEAF_LOSS]] / (2.0 * m);
   out->validation_loss =
-      p->m_validation > 0 ? sum[replica->start[LEAF_VALIDATION]] / (2.0 * (double)p->m_validation)
-                          : (double)NAN;
+      held > 0 ? sum[replica->start[LEAF_VALIDATION]] / (2.0 * (double)held) : (double)NAN;
   if (!replica->full)
     return MXS_OK;
   whole of = {replica, at, out->gU};
@@ -221,10 +231,9 @@ static mxs_status evaluate(
   return mxsi_objective_run(o, jobs, project_job, &of);
 }
 
-/* Digest of the points, which all ranks hold alike. */
-static uint64_t digest_points(const mxs_objective *o, const mxs_point *points) {
+uint64_t mxsi_points_digest(const mxs_point *points, int64_t count) {
   uint64_t digest = 0;
-  for (int64_t r = 0; r < o->replicas; r++) {
+  for (int64_t r = 0; r < count; r++) {
     const mxs_cmat factors[2] = {points[r].U, points[r].V};
     for (int f = 0; f < 2; f++) {
       const int contiguous = factors[f].ld == factors[f].cols;
@@ -238,9 +247,8 @@ static uint64_t digest_points(const mxs_objective *o, const mxs_point *points) {
   return digest;
 }
 
-/* The points as they were when the pass began. */
-static mxs_status check_points(const mxs_objective *o, const mxs_point *points, uint64_t before) {
-  if (digest_points(o, points) == before)
+mxs_status mxsi_points_check(const mxs_point *points, int64_t count, uint64_t before) {
+  if (mxsi_points_digest(points, count) == before)
     return MXS_OK;
   return mxs_fail(MXS_ERR_CORRUPT, "the factors changed in memory during a pass over A");
 }
@@ -251,21 +259,24 @@ mxs_status mxs_objective_pass(mxs_objective *o,
                               mxs_evaluation *out) {
   mxs_status status = MXS_OK;
   mxs_reduced reduced = {0};
-  const uint64_t state = digest_points(o, points);
+  const uint64_t state = mxsi_points_digest(points, o->replicas);
   (void)mxs_place_enter("computes");
   guess_scales(o, points);
   do {
     const double begin = MPI_Wtime();
     mxs_reducer_begin(o->reducer);
     status = mxsi_objective_blocks(o, points);
-    status = status == MXS_OK ? check_points(o, points, state) : status;
+    status = status == MXS_OK ? mxsi_points_check(points, o->replicas, state) : status;
     mxs_reducer_count(o->reducer, WORD_FAILED, status != MXS_OK);
     mxs_reducer_count(o->reducer, WORD_STOP, requests->stop);
     mxs_reducer_count(o->reducer, WORD_CHECKPOINT, requests->checkpoint);
     mxs_reducer_count(o->reducer, WORD_WALLTIME, requests->walltime);
+    if (o->active_count > 0)
+      mxsi_sample_count(o, !o->sample.skip_validation, o->reducer);
     o->compute_s += MPI_Wtime() - begin;
     MXS_TRY(mxs_reducer_finish(o->reducer, state, &reduced));
     o->passes++;
+    o->visits += reduced.words[WORD_TRAIN] + reduced.words[WORD_HELD];
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
   if (reduced.words[WORD_FAILED] > 0)
     return mxs_comm_agree(o->problem->comm, status);
@@ -286,7 +297,9 @@ mxs_objective_profile mxs_objective_get_profile(const mxs_objective *o) {
     generate_s += mxsi_op_info(p->validation.op, p->validation.self).generate_s;
   return (mxs_objective_profile){.compute_s = o->compute_s,
                                  .generate_s = generate_s / o->threads,
-                                 .reduce_s = mxs_reducer_seconds(o->reducer) + o->other_reduce_s,
+                                 .reduce_s = mxs_reducer_seconds(o->reducer) +
+                                             mxsi_line_seconds(o->line) + o->other_reduce_s,
                                  .passes = o->passes,
+                                 .visits = o->visits,
                                  .reduce_bytes = mxs_reducer_bytes(o->reducer)};
 }

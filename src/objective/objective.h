@@ -23,13 +23,29 @@ typedef struct mxs_point {
   int idle; /**< left out of the pass */
 } mxs_point;
 
-/** Outcome of a pass at one point, the same on all ranks. */
+/** Outcome of a pass at one point, the same on all ranks: means over the training measurements of
+ *  its sample, zero where it has none. */
 typedef struct mxs_evaluation {
   double loss;
-  double validation_loss; /**< NaN without held-out measurements */
+  double validation_loss; /**< over the held-out measurements that were visited; NaN without any */
   const double *gU, *gV;  /**< n1 x k, n2 x k; owned by the objective, valid until the next pass */
+  int64_t train, held;    /**< measurements visited over all ranks: training and held-out ones */
   int nonfinite; /**< a block's contribution was NaN or Inf: the numbers above are not to be used */
 } mxs_evaluation;
+
+/** What passes visit, and label noise. */
+typedef struct mxs_sample {
+  int64_t first, count; /**< positions in the fixed order of canonical blocks of the training set,
+                           cyclically; count = 0, or as many as there are: all blocks */
+  int skip_validation;  /**< leave out the problem's separate held-out set; else every pass visits
+                           all of it, whatever the blocks. Measurements held out inside the blocks
+                           are visited with them */
+  double label_noise;   /**< standard deviation of what is added to y for the gradient: a number
+                           drawn by counter, of (seed, draw, measurement), the same for all
+                           replicas. The losses are those of the true y. 0: none */
+  uint64_t seed;
+  int64_t draw; /**< not negative */
+} mxs_sample;
 
 /** What ranks ask for; it travels with a pass. In: 0 or 1 of this rank; out: ranks that asked. */
 typedef struct mxs_requests {
@@ -47,6 +63,11 @@ MXS_CHECKED mxs_status mxs_objective_create(mxs_problem *problem,
 
 void mxs_objective_destroy(mxs_objective **objective);
 
+/** What passes and lines visit from now on; NULL: everything, without noise. The back-projection is
+ *  always that of all training measurements. A rank may own no block of a sample. Local; the same
+ *  on all ranks. */
+void mxs_objective_sample(mxs_objective *objective, const mxs_sample *sample);
+
 /** One pass at points[r], with its outcome in out[r]; that of idle points is left as it is.
  *  Collective: an operator that fails on one rank fails the call on all. The sums are compared over
  *  the ranks, with the points, before anything follows from them. Cost: 4 m n1 n2 / P flops
@@ -55,6 +76,21 @@ MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
                                           const mxs_point *points,
                                           mxs_requests *requests,
                                           mxs_evaluation *out);
+
+/** The loss along lines,
+ *
+ *      f(U_r - t P_r, V_r - t Q_r) = c[0] + c[1] t + c[2] t^2 + c[3] t^3 + c[4] t^4,
+ *
+ *  (U, V) = points[r], (P, Q) = directions[r], over the training measurements of the sample, into
+ *  coefficients[r] of each point that is not idle: NaN where a sum is not finite. One visit to A,
+ *  forward only, for all replicas, and one allreduce of five numbers a replica, two where the guess
+ *  of their magnitude was off. The first call plans the operator for three matrices a replica
+ *  (where it has `pass`) and takes 2 n1 n2 numbers a replica. Collective. Cost: 6 m n1 n2 / P flops
+ *  a replica. Errors as of a pass. */
+MXS_CHECKED mxs_status mxs_objective_line(mxs_objective *objective,
+                                          const mxs_point *points,
+                                          const mxs_point *directions,
+                                          double (*coefficients)[5]);
 
 /** Back-projection S = (1/m) sum_i y_i A_i over the training measurements, n1 x n2, on all ranks;
  * `*S` is the caller's to use until the next pass. Collective. One pass. */
@@ -78,6 +114,8 @@ typedef struct mxs_objective_profile {
   double generate_s; /**< making entries, a thread's share */
   double reduce_s;
   int64_t passes, reduce_bytes;
+  int64_t visits; /**< measurements visited over all ranks, held-out ones too, by passes (redone
+                     ones too), lines and back-projections: each counts one for all replicas */
 } mxs_objective_profile;
 mxs_objective_profile mxs_objective_get_profile(const mxs_objective *objective);
 

@@ -102,6 +102,7 @@ mxs_status mxs_objective_back_projection_local(mxs_objective *o, double **S) {
   *S = to.S;
   o->compute_s += MPI_Wtime() - begin;
   o->passes++;
+  o->visits += p->train.blocks.m;
   return status;
 }
 
@@ -123,6 +124,7 @@ mxs_status mxs_objective_back_projection(mxs_objective *o, double **S) {
     o->compute_s += MPI_Wtime() - begin;
     MXS_TRY_GOTO(status, mxs_reducer_finish(to.reducer, 0, &reduced), cleanup);
     o->passes++;
+    o->visits += p->train.blocks.m;
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
   o->other_reduce_s += mxs_reducer_seconds(to.reducer);
   MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, status), cleanup);

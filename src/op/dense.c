@@ -84,6 +84,16 @@ static mxs_status dense_frobenius2(void *self, int64_t first, int64_t count, dou
   return MXS_OK;
 }
 
+static mxs_status dense_rows(
+    void *self, int64_t first, int64_t count, double *room, const double **rows) {
+  const mxs_dense *dense = self;
+  const int64_t row = row_of(dense, first);
+  if (row < 0)
+    return not_ours(first);
+  *rows = mxsi_rows_doubles(&dense->visits, count, row_at(dense, row), room);
+  return MXS_OK;
+}
+
 static void dense_info(const void *self, mxs_op_info *info) {
   const mxs_dense *dense = self;
   mxsi_rows_info(&dense->visits, info);
@@ -143,6 +153,7 @@ const mxs_op_table mxsi_op_dense = {.name = "dense",
                                     .pass = dense_pass,
                                     .plan = dense_plan,
                                     .frobenius2 = dense_frobenius2,
+                                    .rows = dense_rows,
                                     .digest = dense_digest,
                                     .info = dense_info,
                                     .destroy = dense_destroy};

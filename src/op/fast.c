@@ -12,6 +12,7 @@
 #include "base/random.h"
 #include "base/simd.h"
 #include "base/stream.h"
+#include "op/signs.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -272,6 +273,58 @@ static mxs_status fast_pass(void *self, const mxs_pass *pass) {
   return MXS_OK;
 }
 
+enum { TOGETHER = 64 }; /* rows that are made from the same signs */
+
+/* words_w = D over columns 64 w .. 64 w + 63 of row s of H D: the parity of s AND j is that of the
+ * low six bits of both, a pattern of s alone, and that of the others, the same for the word. */
+MXS_SIMD
+static void row_signs(
+    int64_t s, int64_t first, int64_t count, const uint64_t *signs, uint64_t *words) {
+  static const uint64_t bit_of_column[] = {
+      UINT64_C(0xAAAAAAAAAAAAAAAA), UINT64_C(0xCCCCCCCCCCCCCCCC), UINT64_C(0xF0F0F0F0F0F0F0F0),
+      UINT64_C(0xFF00FF00FF00FF00), UINT64_C(0xFFFF0000FFFF0000), UINT64_C(0xFFFFFFFF00000000)};
+  uint64_t pattern = 0;
+  for (int b = 0; b < 6; b++)
+    pattern ^= s >> b & 1 ? bit_of_column[b] : 0;
+  for (int64_t w = 0; w < count; w++) {
+    const uint64_t common = (uint64_t)(s / WORD) & (uint64_t)(first + w);
+    words[w] = signs[w] ^ pattern ^ (0 - (uint64_t)__builtin_parityll(common));
+  }
+}
+
+/* At most TOGETHER rows of a block, chunk by chunk of its signs. */
+static void write_rows(const fast *f, int64_t first, int64_t count, double *rows) {
+  const int64_t block = first / f->block_rows;
+  int64_t at[TOGETHER];
+  mxsi_fast_permute(f->seed, f->order, block, first % f->block_rows, count, at);
+  for (int64_t word = 0; word < f->words; word += MXS_STREAM_CHUNK) {
+    uint64_t signs[MXS_STREAM_CHUNK], words[MXS_STREAM_CHUNK];
+    const int64_t left = f->words - word;
+    const int64_t some = left < MXS_STREAM_CHUNK ? left : MXS_STREAM_CHUNK;
+    const int64_t columns = f->entries - word * WORD;
+    mxs_stream_rows(f->seed, MXS_STREAM_FAST_SIGNS, block, 1, word, some, signs, some);
+    for (int64_t i = 0; i < count; i++) {
+      row_signs(at[i], word, some, signs, words);
+      mxsi_signs_expand(words, columns < some * WORD ? columns : some * WORD,
+                        rows + i * f->entries + word * WORD);
+    }
+  }
+}
+
+static mxs_status fast_rows(
+    void *self, int64_t first, int64_t count, double *room, const double **rows) {
+  const fast *f = self;
+  int64_t some = 0;
+  for (int64_t done = 0; done < count; done += some) {
+    const int64_t block_left = f->block_rows - (first + done) % f->block_rows;
+    some = count - done < TOGETHER ? count - done : TOGETHER;
+    some = block_left < some ? block_left : some;
+    write_rows(f, first + done, some, room + done * f->entries);
+  }
+  *rows = room;
+  return MXS_OK;
+}
+
 static mxs_status allocate(const fast *f, space *s) {
   MXS_TRY(mxs_alloc(f->order, sizeof *s->buffer, &s->buffer));
   MXS_TRY(mxs_alloc(f->words, sizeof *s->signs, &s->signs));
@@ -328,6 +381,7 @@ static void fast_destroy(void *self) {
 static const mxs_op_table fast_table = {.name = "fast",
                                         .pass = fast_pass,
                                         .plan = fast_plan,
+                                        .rows = fast_rows,
                                         .info = fast_info,
                                         .destroy = fast_destroy};
 

@@ -238,6 +238,14 @@ static mxs_status gaussian_plan(void *self, int64_t replicas, int threads) {
   return MXS_OK;
 }
 
+static mxs_status gaussian_rows(
+    void *self, int64_t first, int64_t count, double *room, const double **rows) {
+  const gaussian *g = self;
+  mxsi_gaussian_rows(g->seed, g->entries, first, count, room);
+  *rows = room;
+  return MXS_OK;
+}
+
 static void gaussian_info(const void *self, mxs_op_info *info) {
   const gaussian *g = self;
   (void)snprintf(info->path, sizeof info->path, "generated f64, %s",
@@ -253,6 +261,7 @@ static void gaussian_info(const void *self, mxs_op_info *info) {
 const mxs_op_table mxsi_op_gaussian = {.name = "gaussian",
                                        .pass = gaussian_pass,
                                        .plan = gaussian_plan,
+                                       .rows = gaussian_rows,
                                        .info = gaussian_info,
                                        .destroy = gaussian_destroy};
 

@@ -12,9 +12,7 @@ void mxsi_generated_rows(mxs_ensemble ensemble,
     mxsi_gaussian_rows(seed, entries, first, count, rows);
     return;
   }
-  for (int64_t i = 0; i < count; i++)
-    mxsi_signs_row(ensemble == MXS_ENSEMBLE_GAUSSIAN8, seed, entries, first + i,
-                   rows + i * entries);
+  mxsi_signs_rows(ensemble == MXS_ENSEMBLE_GAUSSIAN8, seed, entries, first, count, rows);
 }
 
 mxs_status mxsi_generated_create(mxs_ensemble ensemble,

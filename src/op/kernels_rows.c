@@ -252,6 +252,24 @@ double mxsi_rows_squares(const mxs_rows *rows, int64_t count, const void *a) {
   return total;
 }
 
+/* A tile of one row may be as long as the row. */
+const double *mxsi_rows_doubles(const mxs_rows *rows, int64_t count, const void *a, double *room) {
+  if (rows->storage == MXS_STORAGE_F64)
+    return a;
+  mxs_strip row = {.storage = rows->storage,
+                   .a = a,
+                   .row_bytes = mxsi_row_bytes(rows),
+                   .rows = 1,
+                   .to = rows->entries - rows->entries % MXS_STEP};
+  for (int64_t i = 0; i < count; i++, row.a += row.row_bytes) {
+    double *out = room + i * rows->entries;
+    rows->kernels->widen(&row, out);
+    for (int64_t j = row.to; j < rows->entries; j++)
+      out[j] = mxsi_entry(rows->storage, row.a, j);
+  }
+  return room;
+}
+
 void mxsi_rows_info(const mxs_rows *rows, mxs_op_info *info) {
   static const char *const paths[] = {[PATH_NEAR] = "fused, groups of 4 rows",
                                       [PATH_BEHIND] = "fused one group behind, groups of 4 rows",

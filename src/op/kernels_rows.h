@@ -75,6 +75,9 @@ void mxsi_rows_visit_many(const mxs_rows *rows, const mxs_pass *pass, const char
 /** *sum = sum of squares of count rows at a. Local. */
 double mxsi_rows_squares(const mxs_rows *rows, int64_t count, const void *a);
 
+/** count rows at a as doubles: in `room`, or `a` itself where they are doubles. Local. */
+const double *mxsi_rows_doubles(const mxs_rows *rows, int64_t count, const void *a, double *room);
+
 /** Path and bytes of the workspaces. Local. */
 void mxsi_rows_info(const mxs_rows *rows, mxs_op_info *info);
 

@@ -370,12 +370,15 @@ static void strip_adjoint(const mxs_signs *s, worker *w, const mxs_pass *strip) 
   }
 }
 
+static mxs_status not_ours(int64_t first) {
+  return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank", (long long)first);
+}
+
 static mxs_status signs_pass(void *self, const mxs_pass *pass) {
   const mxs_signs *s = self;
   worker *w = &s->workers[pass->thread];
   if (s->stored != NULL && stored_row(s, pass->first) == NULL)
-    return mxs_fail(MXS_ERR_INTERNAL, "measurement %lld is not on this rank",
-                    (long long)pass->first);
+    return not_ours(pass->first);
   for (int64_t done = 0; done < pass->count; done += MXS_STRIP) {
     const mxs_pass strip = mxsi_pass_part(pass, done, MXS_STRIP);
     if (strip.x != NULL)
@@ -383,6 +386,21 @@ static mxs_status signs_pass(void *self, const mxs_pass *pass) {
     if (strip.g != NULL)
       strip_adjoint(s, w, &strip);
   }
+  return MXS_OK;
+}
+
+static mxs_status signs_rows(
+    void *self, int64_t first, int64_t count, double *room, const double **rows) {
+  const mxs_signs *s = self;
+  const uint64_t *stored = s->stored != NULL ? stored_row(s, first) : NULL;
+  *rows = room;
+  if (s->stored == NULL)
+    mxsi_signs_rows(s->levels, s->seed, s->entries, first, count, room);
+  else if (stored == NULL)
+    return not_ours(first);
+  else
+    for (int64_t i = 0; i < count; i++)
+      mxsi_signs_expand(stored + i * s->words, s->entries, room + i * s->entries);
   return MXS_OK;
 }
 
@@ -413,6 +431,7 @@ const mxs_op_table mxsi_op_signs = {.name = "signs",
                                     .pass = signs_pass,
                                     .plan = signs_plan,
                                     .point = signs_point,
+                                    .rows = signs_rows,
                                     .digest = signs_digest,
                                     .info = signs_info,
                                     .destroy = signs_destroy};

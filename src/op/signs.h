@@ -53,7 +53,12 @@ MXS_CHECKED mxs_status mxsi_signs_put(mxs_signs *signs,
 /** The stored bits, and their bytes; NULL and 0 where rows are generated. Local. */
 const void *mxsi_signs_stored(const mxs_signs *signs, int64_t *bytes);
 
-/** Entries of row `row` as doubles, signs (levels = 0) or levels. Local. */
-void mxsi_signs_row(int levels, uint64_t seed, int64_t entries, int64_t row, double *values);
+/** Generated rows first .. first + count - 1 as doubles (count x entries, row-major), signs (levels
+ *  = 0) or levels. Local. Vectorised. */
+void mxsi_signs_rows(
+    int levels, uint64_t seed, int64_t entries, int64_t first, int64_t count, double *rows);
+
+/** row[j] = 1 - 2 b, b = bit j mod 64 of words[j / 64], j < entries. Local. Vectorised. */
+void mxsi_signs_expand(const uint64_t *words, int64_t entries, double *row);
 
 #endif
