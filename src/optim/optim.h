@@ -36,6 +36,8 @@ typedef struct mxs_rule {
   const char *name;
   int remembers;         /**< needs memory_U and memory_V */
   int many;              /**< trajectories may share the passes (replicas) */
+  int stochastic;        /**< evaluates f on batches, mxs_optim_batch() */
+  int keeps_jacobian;    /**< needs the Jacobian of the evaluation */
   int line_search;       /**< takes options->line_search */
   double automatic_step; /**< times 1 / s_1 where `scaled_by_s1` */
   int scaled_by_s1;
@@ -49,5 +51,14 @@ const mxs_rule *mxs_rule_of(mxs_method method);
 
 /** Step size where none is given. Local. */
 double mxs_rule_step(const mxs_rule *rule, double s1);
+
+/** The measurements of step t of a stochastic method: whole canonical blocks, a window of their
+ *  fixed order that starts at a place drawn by counter from (seed, t). Every block is as likely as
+ *  any other, all ranks share the work, and the choice does not depend on their number. Local. */
+void mxs_optim_batch(const mxs_problem *problem,
+                     const mxs_solve_options *options,
+                     uint64_t seed,
+                     int64_t iteration,
+                     mxs_sample *sample);
 
 #endif

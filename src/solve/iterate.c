@@ -24,13 +24,13 @@ static mxs_status check_restored(const mxs_solver *s) {
  * still do is for the options of now to tell. */
 mxs_status mxs_solver_restored(mxs_solver *s) {
   MXS_TRY(mxs_comm_agree(s->problem->comm, check_restored(s)));
-  int64_t passes = 0;
+  int64_t visits = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
     const mxsi_trajectory *t = &s->trajectory[r];
     memcpy(mxs_objective_scales(s->objective, r), t->scales, sizeof t->scales);
-    passes = t->count.passes > passes ? t->count.passes : passes;
+    visits = t->count.visits > visits ? t->count.visits : visits;
   }
-  s->passes_before = mxs_objective_get_profile(s->objective).passes - passes;
+  s->visits_before = mxs_objective_get_profile(s->objective).visits - visits;
   return MXS_OK;
 }
 
@@ -65,8 +65,15 @@ static mxs_reason end_reason(const mxs_solver *s, int64_t r, const mxs_requests 
   return requests->walltime > 0 ? MXS_REASON_WALLTIME : MXS_REASON_RUNNING;
 }
 
-/* What the pass, which took `passes` over A, says of a trajectory. */
-static void judge(mxs_solver *s, int64_t r, const mxs_requests *requests, int64_t passes) {
+/* Visits as passes over all measurements, held-out ones included. */
+static double passes_of(const mxs_problem *p, int64_t visits) {
+  return (double)visits / (double)(p->train.blocks.m + p->validation.blocks.m);
+}
+
+/* What the evaluation, which took `visits`, says of a trajectory. Only one of all measurements
+ * tells whether it has come to its end. */
+static void judge(
+    mxs_solver *s, int64_t r, const mxs_requests *requests, int64_t visits, int whole) {
   mxsi_trajectory *t = &s->trajectory[r];
   const mxs_evaluation *at = &s->at[r];
   mxs_result *result = &s->result[r];
@@ -74,8 +81,11 @@ static void judge(mxs_solver *s, int64_t r, const mxs_requests *requests, int64_
   result->loss = at->loss;
   result->validation_loss = at->validation_loss;
   result->relative_residual = relative_residual(s->problem, at->loss);
-  result->reason = diverged(s->problem, t, at) ? MXS_REASON_DIVERGED : end_reason(s, r, requests);
-  result->passes_over_A = (double)(t->count.passes + passes);
+  if (diverged(s->problem, t, at))
+    result->reason = MXS_REASON_DIVERGED;
+  else if (whole)
+    result->reason = end_reason(s, r, requests);
+  result->passes_over_A = passes_of(s->problem, t->count.visits + visits);
   t->next_phase = t->phase;
 }
 
@@ -86,7 +96,7 @@ static int is_regular(const mxs_solver *s, const mxsi_trajectory *t) {
 /* The trajectories of this pass whose row is due. */
 static int needs_row(const mxs_solver *s, int64_t r) {
   const mxsi_trajectory *t = &s->trajectory[r];
-  return !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
+  return s->whole && !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
          (is_regular(s, t) || s->result[r].reason != MXS_REASON_RUNNING);
 }
 
@@ -145,7 +155,7 @@ static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
-  t->count.passes = mxsi_solver_passes(s);
+  t->count.visits = mxsi_solver_visits(s);
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   o->iteration = t->count.iteration++;
   o->step = t->number.step;
@@ -208,6 +218,55 @@ static void tell_progress(const mxs_solver *s, const mxs_hooks *hooks, int64_t i
     hooks->progress(hooks->ctx, iteration, count_running(s), worst->loss, worst->relative_residual);
 }
 
+/* Evaluate f at the points, over all measurements where `whole` or the method knows nothing else.
+ */
+static mxs_status evaluate(mxs_solver *s, int64_t iteration, int whole, mxs_requests *requests) {
+  const mxs_solve_options *o = &s->options;
+  const mxsi_trajectory *t = &s->trajectory[0];
+  mxs_sample sample = {.label_noise = o->label_noise, .seed = t->want.seed, .draw = iteration};
+  if (!whole)
+    mxs_optim_batch(s->problem, o, t->want.seed, iteration, &sample);
+  mxs_objective_sample(s->objective, &sample);
+  return mxs_objective_pass(s->objective, s->points, requests, s->at);
+}
+
+/* Stochastic methods look at all measurements only where a row is due. */
+static int wants_whole(const mxs_solver *s, const mxs_requests *requests) {
+  const mxsi_trajectory *t = &s->trajectory[0];
+  return !t->rule->stochastic || is_regular(s, t) || requests->stop > 0 || requests->walltime > 0 ||
+         t->count.iteration >= s->options.max_iterations;
+}
+
+/* The evaluation of an iteration, and what it says of the trajectories. A rank that asks for an end
+ * brings about an evaluation of all measurements by all. Collective. */
+static mxs_status examine(mxs_solver *s, int64_t iteration, mxs_requests *requests) {
+  const int64_t before = mxsi_solver_visits(s);
+  mxs_requests none = {0};
+  s->whole = wants_whole(s, &none);
+  MXS_TRY(evaluate(s, iteration, s->whole, requests));
+  if (!s->whole && wants_whole(s, requests)) {
+    s->whole = 1;
+    MXS_TRY(evaluate(s, iteration, 1, &none));
+  }
+  const int64_t made = mxsi_solver_visits(s) - before;
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (!s->points[r].idle)
+      judge(s, r, requests, made, s->whole);
+  return MXS_OK;
+}
+
+/* Updates of those that go on; a stochastic one from a batch. Collective. */
+static mxs_status advance_all(mxs_solver *s, int64_t iteration) {
+  const mxsi_trajectory *first = &s->trajectory[0];
+  mxs_requests none = {0};
+  if (first->rule->stochastic && s->whole && count_running(s) > 0)
+    MXS_TRY(evaluate(s, iteration, 0, &none));
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (s->result[r].reason == MXS_REASON_RUNNING)
+      MXS_TRY(advance(s, r));
+  return MXS_OK;
+}
+
 /* One pass at the current factors, what follows from it, and a step for those that go on. */
 static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
   const int64_t iteration = choose_points(s);
@@ -215,12 +274,7 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
   mxs_requests requests = {(request & MXS_REQUEST_STOP) != 0,
                            (request & MXS_REQUEST_CHECKPOINT) != 0,
                            (request & MXS_REQUEST_WALLTIME) != 0};
-  const int64_t before = mxsi_solver_passes(s);
-  MXS_TRY(mxs_objective_pass(s->objective, s->points, &requests, s->at));
-  const int64_t made = mxsi_solver_passes(s) - before;
-  for (int64_t r = 0; r < s->replicas; r++)
-    if (!s->points[r].idle)
-      judge(s, r, &requests, made);
+  MXS_TRY(examine(s, iteration, &requests));
   const int ends = count_running(s) == 0;
   const mxs_reason reason = ends ? mxs_reason_of_all(s->result, s->replicas) : MXS_REASON_RUNNING;
   tell_progress(s, hooks, iteration);
@@ -231,10 +285,7 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
     MXS_TRY(hooks->checkpoint(hooks->ctx, iteration, reason));
     s->checkpoint_s += MPI_Wtime() - begin;
   }
-  for (int64_t r = 0; r < s->replicas; r++)
-    if (s->result[r].reason == MXS_REASON_RUNNING)
-      MXS_TRY(advance(s, r));
-  return MXS_OK;
+  return advance_all(s, iteration);
 }
 
 static void collect(const mxs_solver *s, mxs_result *results) {

@@ -239,12 +239,14 @@ static mxs_status allocate(mxs_solver *s) {
 mxs_status mxsi_solver_set_objective(mxs_solver *s) {
   int64_t *k = NULL;
   mxs_status status = mxs_comm_agree(s->problem->comm, mxs_alloc(s->replicas, sizeof *k, &k));
+  const int64_t visits = s->objective != NULL ? mxsi_solver_visits(s) : 0;
   for (int64_t r = 0; r < s->replicas && status == MXS_OK; r++)
     k[r] = s->trajectory[r].k;
   mxs_objective_destroy(&s->objective);
   if (status == MXS_OK)
     status = mxs_objective_create(s->problem, s->options.reduction, k, s->replicas,
                                   s->options.threads, &s->objective);
+  s->visits_before = -visits;
   for (int64_t r = 0; r < s->replicas; r++)
     s->trajectory[r].optim.objective = s->objective;
   mxs_release(&k);
@@ -361,8 +363,8 @@ mxs_status mxs_solver_reshape(mxs_solver *s) {
   return MXS_OK;
 }
 
-int64_t mxsi_solver_passes(const mxs_solver *s) {
-  return mxs_objective_get_profile(s->objective).passes - s->passes_before;
+int64_t mxsi_solver_visits(const mxs_solver *s) {
+  return mxs_objective_get_profile(s->objective).visits - s->visits_before;
 }
 
 mxs_profile mxs_solver_profile(const mxs_solver *s) {

@@ -10,7 +10,9 @@
 
 /** Integers and numbers of the state of a trajectory, as saved. */
 typedef struct mxsi_counters {
-  int64_t started, iteration, passes, gap_rank;
+  int64_t started, iteration;
+  int64_t visits; /**< of measurements */
+  int64_t gap_rank;
   int64_t columns; /**< of the factors */
 } mxsi_counters;
 
@@ -53,17 +55,18 @@ struct mxs_solver {
   mxsi_trajectory *trajectory;
   mxs_point *points;
   mxs_evaluation *at;
+  int whole;                 /**< the last evaluation was of all measurements */
   mxs_result *result;        /**< reason: why a trajectory does not run any more */
   double *start_U, *start_V; /**< given start factors, or NULL */
   mxs_array *arrays;
   int64_t shape_count, array_count; /**< those that tell shapes come first */
   double clock;                     /**< MPI_Wtime() at which the solve time would be 0 */
-  int64_t passes_before;            /**< passes that the objective had made at a count of 0 */
+  int64_t visits_before; /**< visits that the objective had made at a count of 0 */
   double metrics_s, checkpoint_s;
 };
 
-/** Passes over A since the first start. Local. */
-int64_t mxsi_solver_passes(const mxs_solver *solver);
+/** Visits of measurements since the first start. Local. */
+int64_t mxsi_solver_visits(const mxs_solver *solver);
 
 /** Have trajectory r start with factors of k columns, all zero, and forget what it remembers; the
  *  objective has to be made anew before the next pass. Local. */

@@ -33,7 +33,7 @@ static void start_trajectory(mxs_solver *s, int64_t r) {
     random_factor(t->want.seed, MXS_STREAM_START_V, t->number.alpha, p->n2, t->k, o->V);
   }
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
-  t->count.passes = mxsi_solver_passes(s);
+  t->count.visits = mxsi_solver_visits(s);
   t->count.started = 1;
 }
 
