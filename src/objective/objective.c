@@ -1,4 +1,4 @@
-#include "objective/objective_impl.h"
+#include "objective/jacobian.h"
 
 #include "base/hash.h"
 #include "base/place.h"
@@ -123,6 +123,7 @@ void mxs_objective_destroy(mxs_objective **objective) {
   mxs_objective *o = *objective;
   if (o == NULL)
     return;
+  mxsi_jacobian_destroy(o);
   mxsi_line_destroy(o);
   mxs_reducer_destroy(&o->reducer);
   for (int64_t r = 0; o->replica != NULL && r < o->replicas; r++) {
@@ -286,6 +287,8 @@ mxs_status mxs_objective_pass(mxs_objective *o,
   for (int64_t r = 0; r < o->replicas; r++)
     if (!points[r].idle)
       MXS_TRY(evaluate(o, r, &points[r], &reduced, &out[r]));
+  if (o->jacobian != NULL && o->active_count > 0)
+    o->jacobian->valid = 1;
   o->compute_s += MPI_Wtime() - begin;
   return MXS_OK;
 }

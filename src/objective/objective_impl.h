@@ -26,7 +26,6 @@ typedef struct mxsi_replica {
 } mxsi_replica;
 
 /** What one thread works with. */
-
 typedef struct mxsi_worker {
   double *leaf;
   double *w;  /**< residuals of a block, one replica after another */
@@ -39,6 +38,9 @@ typedef struct mxsi_worker {
 
 /** What the loss along lines needs (line.c). */
 typedef struct mxsi_line mxsi_line;
+
+/** The Jacobian and its products (jacobian.h). */
+typedef struct mxsi_jacobian mxsi_jacobian;
 
 struct mxs_objective {
   mxs_problem *problem;
@@ -61,7 +63,8 @@ struct mxs_objective {
   double compute_s;
   double other_reduce_s; /**< of the back-projection */
   int64_t passes, visits;
-  mxsi_line *line; /**< NULL before the first */
+  mxsi_line *line;         /**< NULL before the first */
+  mxsi_jacobian *jacobian; /**< NULL: not asked for */
 };
 
 /** Rows or columns of n1 x n2 that are multiplied at a time: panels, not threads, fix the bits. */
