@@ -29,6 +29,7 @@ typedef struct mxs_evaluation {
   double loss;
   double validation_loss; /**< over the held-out measurements that were visited; NaN without any */
   const double *gU, *gV;  /**< n1 x k, n2 x k; owned by the objective, valid until the next pass */
+  const double *G;        /**< n1 x n2, where it was formed (mxs_objective_keep_gradient()); NULL */
   int64_t train, held;    /**< measurements visited over all ranks: training and held-out ones */
   int nonfinite; /**< a block's contribution was NaN or Inf: the numbers above are not to be used */
 } mxs_evaluation;
@@ -129,6 +130,11 @@ MXS_CHECKED mxs_status mxs_objective_gram(mxs_objective *objective, double *G);
 const float *mxs_objective_jacobian_rows(const mxs_objective *objective,
                                          int64_t *rows,
                                          int64_t *ld);
+
+/** Have coming passes deliver G too, and sum it in the place of its products with the factors: n1
+ * n2 numbers a replica, for operators without `pass` by products with the columns of the identity.
+ *  Forgets the scales of the reduction. Collective. */
+MXS_CHECKED mxs_status mxs_objective_keep_gradient(mxs_objective *objective);
 
 /** Back-projection S = (1/m) sum_i y_i A_i over the training measurements, n1 x n2, on all ranks;
  * `*S` is the caller's to use until the next pass. Collective. One pass. */

@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { COLUMNS = 64 };
-
 typedef struct projection {
   double **leaf; /* n1 n2 for each thread */
   double *identity;
@@ -12,16 +10,15 @@ typedef struct projection {
   double *S;
 } projection;
 
-/* leaf += sum_i y_i A_i of an operator that knows products only: by columns of the identity. */
-static mxs_status project_columns(const mxs_problem *p,
-                                  const mxsi_range *range,
-                                  const double *w,
-                                  double *identity,
-                                  double *leaf) {
+mxs_status mxsi_project_columns(const mxs_problem *p,
+                                const mxsi_range *range,
+                                const double *w,
+                                double *identity,
+                                double *leaf) {
   const mxs_data *data = &p->train;
-  for (int64_t left = 0; left < p->n2; left += COLUMNS) {
-    const int64_t cols = p->n2 - left < COLUMNS ? p->n2 - left : COLUMNS;
-    memset(identity, 0, (size_t)(p->n2 * COLUMNS) * sizeof *identity);
+  for (int64_t left = 0; left < p->n2; left += MXSI_COLUMNS) {
+    const int64_t cols = p->n2 - left < MXSI_COLUMNS ? p->n2 - left : MXSI_COLUMNS;
+    memset(identity, 0, (size_t)(p->n2 * MXSI_COLUMNS) * sizeof *identity);
     for (int64_t c = 0; c < cols; c++)
       identity[(left + c) * cols + c] = 1.0;
     MXS_TRY(data->op->adjoint_mul(data->self, range->first, range->count, w, 0,
@@ -49,7 +46,7 @@ static mxs_status project_block(mxs_objective *o, int t, int64_t j, void *ctx) {
   if (o->dense)
     MXS_TRY(data->op->pass(data->self, &pass));
   else
-    MXS_TRY(project_columns(p, &range, w, to->identity, leaf));
+    MXS_TRY(mxsi_project_columns(p, &range, w, to->identity, leaf));
 #pragma omp critical(mxs_commit)
   {
     if (to->reducer != NULL)
@@ -81,7 +78,7 @@ static mxs_status prepare(mxs_objective *o, int reduced, projection *to) {
     to->leaf[t] = o->replica[0].full ? o->worker[t].leaf : o->worker[t].G;
   if (!o->dense) {
     MXS_TRY(mxs_alloc(entries, sizeof(double), &to->leaf[0]));
-    MXS_TRY(mxs_alloc(p->n2 * COLUMNS, sizeof *to->identity, &to->identity));
+    MXS_TRY(mxs_alloc(p->n2 * MXSI_COLUMNS, sizeof *to->identity, &to->identity));
   }
   return reduced ? mxs_reducer_create(p->comm, o->reduction, &entries, 1, &to->reducer) : MXS_OK;
 }

@@ -9,9 +9,11 @@
 #ifndef MXS_OPTIM_OPTIM_H
 #define MXS_OPTIM_OPTIM_H
 
-#include "objective/objective.h"
+#include "spectral/spectral.h"
 
-enum { MXS_OPTIM_NUMBERS = 4 };
+/** What a rule remembers beside matrices; the first number is 1 where it has come to rest: no step
+ *  would change X by more than rounding, or a tenth of the tolerance. */
+enum { MXS_OPTIM_STATIONARY, MXS_OPTIM_NUMBERS = 4 };
 
 /** A trajectory as its rule sees it. */
 typedef struct mxs_optim {
@@ -21,8 +23,9 @@ typedef struct mxs_optim {
   int64_t replica; /**< of the objective's points */
   int64_t k;
   uint64_t seed;
-  double s1;   /**< top singular value of A*(y) */
-  double step; /**< of this trajectory */
+  const mxs_spectrum *spectrum; /**< of A*(y) */
+  double s1;                    /**< its largest */
+  double step;                  /**< of this trajectory */
   /* State. */
   int64_t iteration;           /**< updates made */
   double *U, *V;               /**< n1 x k, n2 x k; advanced in place */
@@ -41,6 +44,8 @@ typedef struct mxs_rule {
   int line_search;       /**< takes options->line_search */
   double automatic_step; /**< times 1 / s_1 where `scaled_by_s1` */
   int scaled_by_s1;
+  /** Bring the start into the form that the method wants. NULL: nothing to do. Collective. */
+  mxs_status (*prepare)(mxs_optim *optim);
   /** (U, V) <- the next iterate. Collective, with the same status on all ranks.
    *  @retval MXS_ERR_NUMERIC a factorisation failed: the trajectory has diverged */
   mxs_status (*advance)(mxs_optim *optim);

@@ -7,6 +7,7 @@
 
 extern const mxs_rule mxsi_rule_gd;
 extern const mxs_rule mxsi_rule_nesterov;
+extern const mxs_rule mxsi_rule_gauss_newton;
 
 /** Gradients of the model's own variables: those of f, or for U U^T the mean of both in both, so
  * that V stays U. `gU` and `gV`: room for n1 k and n2 k numbers. Local. */

@@ -1,8 +1,9 @@
 #include "optim/optim_impl.h"
 
 const mxs_rule *mxs_rule_of(mxs_method method) {
-  static const mxs_rule *const rules[] = {
-      [MXS_METHOD_GD] = &mxsi_rule_gd, [MXS_METHOD_NESTEROV] = &mxsi_rule_nesterov};
+  static const mxs_rule *const rules[] = {[MXS_METHOD_GD] = &mxsi_rule_gd,
+                                          [MXS_METHOD_NESTEROV] = &mxsi_rule_nesterov,
+                                          [MXS_METHOD_GAUSS_NEWTON] = &mxsi_rule_gauss_newton};
   return rules[method];
 }
 
