@@ -19,7 +19,8 @@ static void lay_out(mxs_objective *o) {
   for (int64_t r = 0; r < o->replicas; r++) {
     mxsi_replica *replica = &o->replica[r];
     replica->full = o->whole || (o->dense && (p->n1 + p->n2) * replica->k >= entries);
-    const int64_t lengths[LEAF_QUANTITIES] = {[LEAF_GU] = replica->full ? entries : p->n1 * replica->k,
+    const int64_t lengths[LEAF_QUANTITIES] = {[LEAF_GU] =
+                                                  replica->full ? entries : p->n1 * replica->k,
                                               [LEAF_GV] = replica->full ? 0 : p->n2 * replica->k,
                                               [LEAF_LOSS] = 1,
                                               [LEAF_VALIDATION] = 1};

@@ -105,6 +105,10 @@ const double *mxsi_sample_targets(const mxs_objective *o,
                                   const mxsi_worker *worker,
                                   const mxsi_range *range);
 
+/** Training and held-out measurements of the sample, of the training set, over all ranks.
+ * Collective. */
+void mxsi_sample_total(const mxs_objective *o, int64_t count[2]);
+
 /** Training and held-out measurements that this rank visits, into the words of a reducer; the
  *  separate held-out set where `validation` is set. Local. */
 void mxsi_sample_count(const mxs_objective *o, int validation, mxs_reducer *reducer);

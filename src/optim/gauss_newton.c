@@ -28,8 +28,8 @@
 
 enum { MOST_INNER = 500, BASES = 6 };
 
-/* Numbers of the state, beside MXS_OPTIM_STATIONARY. */
-enum { EPS = 1, STEP };
+/* Numbers of the state. */
+enum { EPS = MXS_OPTIM_OWN, STEP };
 
 #define SHARP 0.03 /* smoothing below this part of s_k is over */
 #define FEW 1.5    /* measurements per degree of freedom below which least squares are weighted */
@@ -42,6 +42,7 @@ typedef struct inner {
   mxsi_tangent t;
   int symmetric;
   int weighted, curved;
+  double outside;            /* largest singular value of P */
   double *weight_K, *weight; /* k x k; k */
   double *P;                 /* n1 x n2 */
   double *x0, *x, *r, *z, *p, *q;
@@ -97,8 +98,26 @@ static double weight_unit(const inner *s) {
   return (double)p->n1 * (double)p->n2 / measurements(s) * p->scale2;
 }
 
+/* P and its leading triplets: at least the first value. */
+static mxs_status look_outside(inner *s) {
+  mxs_optim *o = s->optim;
+  const mxs_cmat P = mxs_cview(s->P, s->t.n1, s->t.n2);
+  MXS_TRY(mxsi_tangent_normal(&s->t, o->at->G, s->P));
+  if (o->outside != NULL) {
+    MXS_TRY(
+        mxs_la_leading(P, o->outside->count, o->outside->s, o->outside->left, o->outside->right));
+    s->outside = o->outside->s[0];
+    return MXS_OK;
+  }
+  double *side = NULL;
+  MXS_TRY(mxs_alloc(s->t.n1 + s->t.n2, sizeof *side, &side));
+  const mxs_status status = mxs_la_leading(P, 1, &s->outside, side, side + s->t.n1);
+  mxs_release(&side);
+  return status;
+}
+
 /* Smoothing of this step, and its weights. */
-static mxs_status set_weights(inner *s) {
+static void set_weights(inner *s) {
   mxs_optim *o = s->optim;
   const int64_t k = s->t.k;
   const double *values = s->t.s;
@@ -106,15 +125,8 @@ static mxs_status set_weights(inner *s) {
   s->weighted = o->options->weights == MXS_WEIGHTS_LOG_DET ||
                 (o->options->weights == MXS_WEIGHTS_AUTO && measurements(s) < FEW * (double)dof);
   if (!s->weighted)
-    return MXS_OK;
-  double outside = 0.0;
-  double *side = NULL;
-  MXS_TRY(mxs_alloc(s->t.n1 + s->t.n2, sizeof *side, &side));
-  const mxs_status status =
-      mxs_la_leading(mxs_cview(s->P, s->t.n1, s->t.n2), 1, &outside, side, side + s->t.n1);
-  mxs_release(&side);
-  MXS_TRY(status);
-  outside /= weight_unit(s);
+    return;
+  const double outside = s->outside / weight_unit(s);
   const double first = o->spectrum->count > k ? o->spectrum->s[k] / o->problem->scale2 : values[0];
   o->number[EPS] = o->number[EPS] > 0.0 ? fmin(o->number[EPS], outside) : first;
   const double eps = o->number[EPS];
@@ -127,7 +139,6 @@ static mxs_status set_weights(inner *s) {
       s->weight_K[i * k + j] = weight_unit(s) * eps * eps / (a * b - eps * eps);
     }
   }
-  return MXS_OK;
 }
 
 /* q += (0, P B S^-1, P^T C S^-1): second derivative of f along the retraction. `d` is room. */
@@ -217,11 +228,14 @@ static mxs_status solve(inner *s) {
   s->curved = !s->weighted && o->number[STEP] > 0.0 && o->number[STEP] < NEAR;
   right_hand_side(s, s->r);
   MXS_TRY(conjugate_gradients(s, tolerance, &indefinite));
-  if (!indefinite || !s->curved)
-    return MXS_OK;
-  s->curved = 0;
-  right_hand_side(s, s->r);
-  return conjugate_gradients(s, tolerance, &indefinite);
+  if (indefinite && s->curved) {
+    s->curved = 0;
+    right_hand_side(s, s->r);
+    MXS_TRY(conjugate_gradients(s, tolerance, &indefinite));
+  }
+  right_hand_side(s, s->q);
+  s->optim->number[MXS_OPTIM_GAIN] = dot(s->q, s->x, s->t.length) / (2.0 * o->at->loss);
+  return MXS_OK;
 }
 
 /* x <- the new tangent part of X, which with weights includes J^T of the multipliers: it is the
@@ -242,8 +256,8 @@ static mxs_status step(inner *s) {
   mxsi_tangent_at(&s->t, o->U, o->V);
   for (int64_t j = 0; j < k; j++)
     s->x0[j * k + j] = s->t.s[j];
-  MXS_TRY(mxsi_tangent_normal(&s->t, o->at->G, s->P));
-  MXS_TRY(set_weights(s));
+  MXS_TRY(look_outside(s));
+  set_weights(s);
   MXS_TRY(solve(s));
   new_point(s);
   o->number[MXS_OPTIM_STATIONARY] =
@@ -262,8 +276,8 @@ static mxs_status advance(mxs_optim *o) {
 
 static mxs_status prepare(mxs_optim *o) {
   const mxs_problem *p = o->problem;
-  return mxsi_balance(o->options->model == MXS_MODEL_SYMMETRIC, mxs_view(o->U, p->n1, o->k),
-                      mxs_view(o->V, p->n2, o->k));
+  return mxs_optim_balance(o->options->model, mxs_view(o->U, p->n1, o->k),
+                           mxs_view(o->V, p->n2, o->k));
 }
 
 const mxs_rule mxsi_rule_gauss_newton = {.name = "gauss_newton",

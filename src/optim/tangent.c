@@ -1,6 +1,7 @@
 #include "optim/tangent.h"
 
 #include "la/la.h"
+#include "optim/optim.h"
 
 #include <math.h>
 #include <string.h>
@@ -72,8 +73,8 @@ cleanup:
   return status;
 }
 
-mxs_status mxsi_balance(int symmetric, mxs_mat F_U, mxs_mat F_V) {
-  return leading_factors(symmetric, mxs_cview(F_U.a, F_U.rows, F_U.cols),
+mxs_status mxs_optim_balance(mxs_model model, mxs_mat F_U, mxs_mat F_V) {
+  return leading_factors(model == MXS_MODEL_SYMMETRIC, mxs_cview(F_U.a, F_U.rows, F_U.cols),
                          mxs_cview(F_V.a, F_V.rows, F_V.cols), F_U, F_V);
 }
 

@@ -23,12 +23,7 @@ typedef struct mxsi_tangent {
 MXS_CHECKED mxs_status mxsi_tangent_create(int64_t n1, int64_t n2, int64_t k, mxsi_tangent *out);
 void mxsi_tangent_clear(mxsi_tangent *tangent);
 
-/** Have the factors' columns orthogonal and of the same norm in both: F_U = U sqrt(s), F_V = V
- *  sqrt(s), for the product that they have. `symmetric`: for the symmetric part, without its
- * negative eigenvalues, and F_V = F_U. No singular value is left below 1e-15 of the first. */
-MXS_CHECKED mxs_status mxsi_balance(int symmetric, mxs_mat F_U, mxs_mat F_V);
-
-/** The space at factors that mxsi_balance() left. No column may be zero. */
+/** The space at factors that mxs_optim_balance() left. No column may be zero. */
 void mxsi_tangent_at(mxsi_tangent *tangent, const double *F_U, const double *F_V);
 
 /** The factors' change d (dF_U over dF_V) that stands for a tangent vector: dF_U F_V^T + F_U dF_V^T
