@@ -35,6 +35,45 @@ typedef enum mxs_svd_route {
   MXS_SVD_SCALAPACK   /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
 } mxs_svd_route;
 
+/** How the factors move; README, "Methods", compares them. One iteration is one evaluation (a pass
+ * over A) and one update. */
+typedef enum mxs_method {
+  MXS_METHOD_GD,            /**< gradient descent */
+  MXS_METHOD_NESTEROV,      /**< gradient descent with momentum */
+  MXS_METHOD_SGD,           /**< gradient descent on batches of canonical blocks */
+  MXS_METHOD_SCALED_GD,     /**< gradients preconditioned by (V^T V + lambda I)^-1, (U^T U + lambda
+                               I)^-1: Tong, Ma, Chi (2021); with lambda > 0 Xu, Shen, Chi, Ma (2023) */
+  MXS_METHOD_AGN,           /**< the same, one factor at a time: Jia, Feng, Meng, Sun (2024) */
+  MXS_METHOD_RIEMANNIAN_GD, /**< on the manifold of rank-k matrices: Wei, Cai, Chan, Leung (2016) */
+  MXS_METHOD_GAUSS_NEWTON   /**< least squares on the compressed Jacobian */
+} mxs_method;
+
+/** The unknown matrix: U V^T, or U U^T (symmetric, positive semidefinite; n1 = n2; V = U
+ * throughout). */
+typedef enum mxs_model { MXS_MODEL_ASYMMETRIC, MXS_MODEL_SYMMETRIC } mxs_model;
+
+/** Where the factors start. */
+typedef enum mxs_start {
+  MXS_START_RANDOM,   /**< i.i.d. N(0, alpha^2) entries */
+  MXS_START_SPECTRAL, /**< leading k singular triplets of A*(y) / scale^2, balanced */
+  MXS_START_NYSTROM   /**< a sketch of A*(y): its range, and its projection on it */
+} mxs_start;
+
+/** Weights of Gauss-Newton's least squares. */
+typedef enum mxs_weights {
+  MXS_WEIGHTS_AUTO, /**< log-det with fewer than 1.5 measurements per degree of freedom */
+  MXS_WEIGHTS_NONE,
+  MXS_WEIGHTS_LOG_DET /**< towards low rank, falling: MatrixIRLS in the tangent space */
+} mxs_weights;
+
+/** What ends a run, beside max_iterations. */
+typedef enum mxs_stop {
+  MXS_STOP_TOLERANCE,  /**< the relative residual is at most the tolerance */
+  MXS_STOP_VALIDATION, /**< the held-out loss has not fallen for `patience` iterations; the answer
+                          is the point where it was lowest */
+  MXS_STOP_DISCREPANCY /**< the residual is as small as the noise lets it be */
+} mxs_stop;
+
 /** What may differ between trajectories that share the ensemble and the data. NaN, or 0 for k, mean
  *  as for mxs_solve_options. */
 typedef struct mxs_replica {
@@ -57,6 +96,24 @@ typedef struct mxs_solve_options {
   mxs_cmat start_U; /**< start from these factors instead (n1 x k, copied); .a = NULL: random;
                          with replicas all start from them */
   mxs_cmat start_V; /**< n2 x k */
+  mxs_method method;
+  mxs_model model;
+  mxs_start start;
+  double momentum;     /**< of nesterov, in [0, 1) */
+  double lambda;       /**< of scaled_gd and agn, relative to s_1/scale^2 */
+  double balance;      /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
+                          first-order methods; 0: none */
+  double label_noise;  /**< standard deviation of fresh noise on y for every gradient; 0: none */
+  double perturb;      /**< radius of the ball of a random kick, relative to the norm of the
+                          factors, where the gradient is nearly zero; 0: none */
+  int line_search;     /**< exact along the step's direction: gd and scaled_gd */
+  int64_t batch;       /**< measurements of a step of sgd, whole blocks; 0: all */
+  double step_decay;   /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
+  double step_delay;   /**< iterations */
+  mxs_weights weights; /**< of gauss_newton */
+  mxs_stop stop;
+  int64_t patience;        /**< of MXS_STOP_VALIDATION, iterations; 0: automatic */
+  double noise_std;        /**< of y, for MXS_STOP_DISCREPANCY; NaN: estimated */
   int64_t max_iterations;  /**< absolute */
   double tolerance;        /**< stop when ||R|| / ||y|| <= tolerance; 0: never */
   int64_t metrics_every;   /**< iterations between metrics rows */
@@ -70,11 +127,13 @@ MXS_API mxs_solve_options mxs_solve_defaults(void);
 /** Why a solve ended. Values > 0: finished; < 0: stopped early or failed numerically. */
 typedef enum mxs_reason {
   MXS_REASON_RUNNING = 0,
-  MXS_REASON_TARGET = 1,    /**< max_iterations reached */
-  MXS_REASON_TOLERANCE = 2, /**< relative residual below the tolerance */
-  MXS_REASON_STOPPED = -1,  /**< a hook asked for it */
-  MXS_REASON_DIVERGED = -2, /**< loss or gradient not finite, or loss beyond all bounds */
-  MXS_REASON_WALLTIME = -3  /**< a hook said that the time is up */
+  MXS_REASON_TARGET = 1,     /**< max_iterations reached */
+  MXS_REASON_TOLERANCE = 2,  /**< relative residual below the tolerance */
+  MXS_REASON_VALIDATION = 3, /**< the held-out loss was at its minimum */
+  MXS_REASON_STATIONARY = 4, /**< the method has come to rest above the tolerance */
+  MXS_REASON_STOPPED = -1,   /**< a hook asked for it */
+  MXS_REASON_DIVERGED = -2,  /**< loss or gradient not finite, or loss beyond all bounds */
+  MXS_REASON_WALLTIME = -3   /**< a hook said that the time is up */
 } mxs_reason;
 
 /** Name of a reason as in summary.json: "target", "tolerance", "stopped", "diverged",
@@ -180,9 +239,18 @@ typedef struct mxs_array {
 } mxs_array;
 
 /** Everything that is needed to go on: save all arrays; to resume, create a solver with the same
- *  problem and options, fill them all, and call mxs_solver_restored(). Local. @returns their number
- */
+ *  problem and options, fill those of mxs_solver_shapes(), call mxs_solver_reshape(), fill all, and
+ *  call mxs_solver_restored(). The list is valid until the solver runs or is reshaped. Local.
+ *  @returns their number */
 MXS_API int64_t mxs_solver_state(mxs_solver *solver, mxs_array **arrays);
+
+/** The first arrays of the state, which tell the shapes of the others. Local. @returns their number
+ */
+MXS_API int64_t mxs_solver_shapes(mxs_solver *solver, mxs_array **arrays);
+
+/** Make the other arrays fit those of mxs_solver_shapes(). Collective.
+ *  @retval MXS_ERR_DATA they make no sense */
+MXS_API MXS_CHECKED mxs_status mxs_solver_reshape(mxs_solver *solver);
 
 /** Tell the solver that its state was filled in. The pass of the saved iteration is repeated, so
  *  rows from that iteration on come again, with the same bits. Collective. */

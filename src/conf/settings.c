@@ -4,9 +4,28 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mxs_choice models[] = {{"asymmetric", 0}, {NULL, 0}};
-static const mxs_choice methods[] = {{"gd", 0}, {NULL, 0}};
-static const mxs_choice inits[] = {{"random", 0}, {NULL, 0}};
+static const mxs_choice models[] = {
+    {"asymmetric", MXS_MODEL_ASYMMETRIC}, {"symmetric", MXS_MODEL_SYMMETRIC}, {NULL, 0}};
+static const mxs_choice methods[] = {{"gd", MXS_METHOD_GD},
+                                     {"nesterov", MXS_METHOD_NESTEROV},
+                                     {"sgd", MXS_METHOD_SGD},
+                                     {"scaled_gd", MXS_METHOD_SCALED_GD},
+                                     {"agn", MXS_METHOD_AGN},
+                                     {"riemannian_gd", MXS_METHOD_RIEMANNIAN_GD},
+                                     {"gauss_newton", MXS_METHOD_GAUSS_NEWTON},
+                                     {NULL, 0}};
+static const mxs_choice inits[] = {{"random", MXS_START_RANDOM},
+                                   {"spectral", MXS_START_SPECTRAL},
+                                   {"nystrom", MXS_START_NYSTROM},
+                                   {NULL, 0}};
+static const mxs_choice weights[] = {{"auto", MXS_WEIGHTS_AUTO},
+                                     {"none", MXS_WEIGHTS_NONE},
+                                     {"log_det", MXS_WEIGHTS_LOG_DET},
+                                     {NULL, 0}};
+static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
+                                   {"validation", MXS_STOP_VALIDATION},
+                                   {"discrepancy", MXS_STOP_DISCREPANCY},
+                                   {NULL, 0}};
 static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE}, {"f64", MXS_STORAGE_F64},
                                       {"f32", MXS_STORAGE_F32},      {"bf16", MXS_STORAGE_BF16},
                                       {"bits", MXS_STORAGE_BITS},    {NULL, 0}};
@@ -38,9 +57,15 @@ static const mxs_option options[] = {
          "how a stored A is held in memory; auto: as in the file; bf16 rounds; bits: A of entries "
          "+-1, or the ensemble rademacher, made once and kept; arithmetic is always f64"},
     {FIELD(model), .type = MXS_OPTION_CHOICE, .preset = "asymmetric", .choices = models,
-     .section = "Method", .help = "the unknown matrix is U V^T"},
+     .section = "Method",
+     .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
     {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
-     .section = "Method", .help = "gd: gradient descent on both factors from a small start"},
+     .section = "Method",
+     .help = "gd: gradient descent on both factors from a small start; nesterov: with momentum; "
+             "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
+             "does not depend on the condition of X; agn: the same, one factor at a time; "
+             "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
+             "compressed Jacobian, ten to twenty passes over A"},
     {FIELD(k), .type = MXS_OPTION_INTEGERS, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Method",
      .help =
@@ -49,10 +74,47 @@ static const mxs_option options[] = {
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Method",
      .help =
          "step size mu; auto: 0.25 / s1, with s1 the top singular value of the back-projection"},
+    {FIELD(momentum), .type = MXS_OPTION_REAL, .preset = "0.9", .low = 0, .high = 1,
+     .flags = MXS_OPTION_BELOW_HIGH, .section = "Method", .help = "of nesterov"},
+    {FIELD(line_search), .type = MXS_OPTION_SWITCH, .preset = "false", .section = "Method",
+     .help = "gd, scaled_gd: the best step along the direction, from half a pass more; step is not "
+             "used"},
+    {FIELD(lambda), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
+     .help =
+         "scaled_gd, agn: added to the Gram matrices, times s1 / scale^2; for k above the rank"},
+    {FIELD(balance), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
+     .help = "gd, nesterov, sgd: weight of the regulariser ||U^T U - V^T V||^2 / 4, times scale^2; "
+             "1/4 is usual, 0 is none"},
+    {FIELD(label_noise), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
+     .help =
+         "gd, nesterov, sgd: standard deviation of fresh noise on y in every gradient, in units "
+         "of y"},
+    {FIELD(perturb), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
+     .help = "gd: radius of a random kick, relative to the norm of the factors, where the gradient "
+             "is nearly zero but the residual is not; 0: none"},
+    {FIELD(weights), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = weights,
+     .section = "Method",
+     .help =
+         "gauss_newton: log_det weights the least squares towards low rank, for few measurements "
+         "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
+    {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
+     .high = INFINITY, .section = "Method",
+     .help = "sgd: measurements of a step, in whole blocks (block_rows)"},
+    {FIELD(step_decay), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = 1,
+     .section = "Method",
+     .help = "sgd: step t is step / (1 + t / step_delay)^step_decay; 0: constant"},
+    {FIELD(step_delay), .type = MXS_OPTION_REAL, .preset = "100", .low = 0, .high = INFINITY,
+     .flags = MXS_OPTION_ABOVE_LOW, .unit = "iterations", .section = "Method",
+     .help = "sgd: see step_decay"},
     {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "random", .choices = inits,
      .section = "Start",
      .help =
-         "random: entries of U and V i.i.d. N(0, alpha^2); file:PATH: /factors/U and /factors/V of "
+         "random: entries of U and V i.i.d. N(0, alpha^2); spectral: leading singular triplets of "
+         "the back-projection; nystrom: a sketch of it; file:PATH: /factors/U and /factors/V of "
          "an HDF5 file, such as a checkpoint"},
     {FIELD(alpha), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Start",
@@ -71,6 +133,21 @@ static const mxs_option options[] = {
     {FIELD(tolerance), .type = MXS_OPTION_REAL, .preset = "1e-8", .low = 0, .high = INFINITY,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop when the relative residual norm(R)/norm(y) is at most this; 0: never"},
+    {FIELD(stop), .type = MXS_OPTION_CHOICE, .preset = "tolerance", .choices = stops,
+     .section = "Stopping",
+     .help =
+         "tolerance: on the relative residual; validation: where the held-out loss is at its "
+         "minimum (needs hold_out or held-out data); discrepancy: where the residual is as small "
+         "as the noise allows"},
+    {FIELD(patience), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
+     .high = INFINITY, .unit = "iterations", .section = "Stopping",
+     .help =
+         "stop: validation: go on so long after the lowest held-out loss; auto: three times what "
+         "a tenfold growth takes"},
+    {FIELD(noise_std), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
+     .high = INFINITY, .section = "Stopping",
+     .help = "stop: discrepancy: standard deviation of the noise in y; auto: that of the problem "
+             "file"},
     {FIELD(max_walltime), .type = MXS_OPTION_TIME, .preset = "auto", .automatic = "auto",
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop with a checkpoint, and exit code 75, before this start has taken so long; auto: "
@@ -175,6 +252,13 @@ mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r) {
                        .seed = (uint64_t)s->seed.values[s->seed.count > 1 ? r : 0] +
                                (listed ? 0 : (uint64_t)r),
                        .k = s->k.values[s->k.count > 1 ? r : 0]};
+}
+
+mxs_start mxs_settings_start(const mxs_settings *settings) {
+  for (const mxs_choice *init = inits; init->word != NULL; init++)
+    if (strcmp(settings->init, init->word) == 0)
+      return (mxs_start)init->value;
+  return MXS_START_RANDOM;
 }
 
 mxs_status mxs_settings_merge_yaml(mxs_settings *settings,

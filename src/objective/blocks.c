@@ -159,6 +159,10 @@ static mxs_status train_factors(mxs_objective *o, int t, int64_t j, const mxs_po
     MXS_TRY(residual_of_factors(data, &range, targets, at, w));
     add_losses(data, &range, targets, w, leaf + r->start[LEAF_LOSS],
                leaf + r->start[LEAF_VALIDATION]);
+    if (r->full) {
+      MXS_TRY(mxsi_project_columns(p, &range, w, o->worker[t].G, leaf + r->start[LEAF_GU]));
+      continue;
+    }
     MXS_TRY(data->op->adjoint_mul(data->self, range.first, range.count, w, 0, at->V,
                                   mxs_view(leaf + r->start[LEAF_GU], p->n1, r->k)));
     MXS_TRY(data->op->adjoint_mul(data->self, range.first, range.count, w, 1, at->U,
@@ -253,7 +257,7 @@ mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points) {
   if (o->active_count == 0)
     return MXS_OK;
   if (o->jacobian != NULL)
-    mxsi_jacobian_begin(o, &points[0]);
+    MXS_TRY(mxsi_jacobian_begin(o, &points[0]));
   if (o->dense && !(mxsi_keeps_rows(o) && validation == 0))
     MXS_TRY(form_products(o, points));
   return mxsi_objective_run(o, o->sampled_count + validation, block_job, (void *)(uintptr_t)points);

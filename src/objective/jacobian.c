@@ -73,8 +73,6 @@ static mxs_status allocate(mxs_objective *o) {
     MXS_TRY(mxs_alloc(k * s->ld_v, sizeof *room->C, &room->C));
     MXS_TRY(mxs_alloc(s->ld, sizeof *room->leaf, &room->leaf));
   }
-  if (!s->matrix_free)
-    MXS_TRY(mxs_alloc(own_training(o), (size_t)s->ld * sizeof *s->J, &s->J));
   const int64_t lengths[2] = {p->n1 * k, p->n2 * k};
   return mxs_reducer_create(p->comm, o->reduction, lengths, 2, &s->reducer);
 }
@@ -137,7 +135,7 @@ static void copy_factor(mxs_cmat from, double *to) {
     memcpy(to + i * from.cols, from.a + i * from.ld, (size_t)from.cols * sizeof *to);
 }
 
-void mxsi_jacobian_begin(mxs_objective *o, const mxs_point *at) {
+mxs_status mxsi_jacobian_begin(mxs_objective *o, const mxs_point *at) {
   mxsi_jacobian *s = o->jacobian;
   const int64_t k = o->replica[0].k;
   s->valid = 0;
@@ -154,6 +152,12 @@ void mxsi_jacobian_begin(mxs_objective *o, const mxs_point *at) {
     s->start[a + 1] = s->start[a] + o->train_count[j];
     s->held += mxsi_block_range(&o->problem->train, j).count - o->train_count[j];
   }
+  const int64_t rows = s->start[s->count];
+  if (s->matrix_free || rows <= s->room_rows)
+    return MXS_OK;
+  mxs_release(&s->J);
+  s->room_rows = rows;
+  return mxs_alloc(rows, (size_t)s->ld * sizeof *s->J, &s->J);
 }
 
 /* The matrices of a few measurements: by rows, or by the adjoint of one at a time; NULL where the

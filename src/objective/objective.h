@@ -29,6 +29,7 @@ typedef struct mxs_evaluation {
   double loss;
   double validation_loss; /**< over the held-out measurements that were visited; NaN without any */
   const double *gU, *gV;  /**< n1 x k, n2 x k; owned by the objective, valid until the next pass */
+  const double *G;        /**< n1 x n2, where it was formed (mxs_objective_keep_gradient()); NULL */
   int64_t train, held;    /**< measurements visited over all ranks: training and held-out ones */
   int nonfinite; /**< a block's contribution was NaN or Inf: the numbers above are not to be used */
 } mxs_evaluation;
@@ -63,9 +64,9 @@ MXS_CHECKED mxs_status mxs_objective_create(mxs_problem *problem,
 
 void mxs_objective_destroy(mxs_objective **objective);
 
-/** What passes and lines visit from now on; NULL: everything, without noise. The back-projection is
- *  always that of all training measurements. A rank may own no block of a sample. Local; the same
- *  on all ranks. */
+/** What passes, lines and back-projections visit from now on; NULL: everything, without noise, of
+ *  which back-projections take none. A rank may own no block of a sample. Local; the same on all
+ *  ranks. */
 void mxs_objective_sample(mxs_objective *objective, const mxs_sample *sample);
 
 /** One pass at points[r], with its outcome in out[r]; that of idle points is left as it is.
@@ -130,11 +131,18 @@ const float *mxs_objective_jacobian_rows(const mxs_objective *objective,
                                          int64_t *rows,
                                          int64_t *ld);
 
-/** Back-projection S = (1/m) sum_i y_i A_i over the training measurements, n1 x n2, on all ranks;
+/** Have coming passes deliver G too, and sum it in the place of its products with the factors: n1
+ * n2 numbers a replica, for operators without `pass` by products with the columns of the identity.
+ *  Forgets the scales of the reduction. Collective. */
+MXS_CHECKED mxs_status mxs_objective_keep_gradient(mxs_objective *objective);
+
+/** Back-projection S = (1/m) sum_i y_i A_i over the training measurements of the sample, n1 x n2,
+ * on all ranks;
  * `*S` is the caller's to use until the next pass. Collective. One pass. */
 MXS_CHECKED mxs_status mxs_objective_back_projection(mxs_objective *objective, double **S);
 
-/** This rank's share of the back-projection, not yet summed over ranks; the same room. Local. */
+/** This rank's share of the back-projection, not yet summed over ranks; the same room. Collective.
+ */
 MXS_CHECKED mxs_status mxs_objective_back_projection_local(mxs_objective *objective, double **S);
 
 enum { MXS_OBJECTIVE_SCALES = 4 };

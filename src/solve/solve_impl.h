@@ -5,11 +5,15 @@
 
 #include "metrics/metrics.h"
 #include "objective/objective.h"
+#include "optim/optim.h"
 #include "spectral/spectral.h"
 
 /** Integers and numbers of the state of a trajectory, as saved. */
 typedef struct mxsi_counters {
-  int64_t started, iteration, passes, gap_rank;
+  int64_t started, iteration;
+  int64_t visits; /**< of measurements */
+  int64_t gap_rank;
+  int64_t columns; /**< of the factors */
 } mxsi_counters;
 
 typedef struct mxsi_numbers {
@@ -17,9 +21,9 @@ typedef struct mxsi_numbers {
 } mxsi_numbers;
 
 enum {
-  MXSI_COUNTERS = 4,
+  MXSI_COUNTERS = 5,
   MXSI_NUMBERS = 5,
-  MXSI_ARRAYS = 6,
+  MXSI_ARRAYS = 9, /**< of a trajectory, at most */
   MXSI_SHARED_ARRAYS = 3,
   MXSI_NAME = 48
 };
@@ -27,8 +31,9 @@ enum {
 /** One trajectory. */
 typedef struct mxsi_trajectory {
   mxs_replica want;
-  int64_t k;
-  double *U, *V;
+  int64_t k; /**< columns of the factors */
+  const mxs_rule *rule;
+  mxs_optim optim; /**< the factors, and what their rule remembers */
   mxs_metrics *metrics;
   double *row;
   /* As they were before the pass of count.iteration: what a checkpoint holds. */
@@ -37,7 +42,8 @@ typedef struct mxsi_trajectory {
   mxs_phase phase;
   mxs_phase next_phase; /**< after the pass */
   int64_t scales[MXS_OBJECTIVE_SCALES];
-  char name[MXSI_ARRAYS][MXSI_NAME];
+  char name[MXSI_ARRAYS][MXSI_NAME]; /**< of its arrays in the state */
+  int names;
 } mxsi_trajectory;
 
 struct mxs_solver {
@@ -49,15 +55,32 @@ struct mxs_solver {
   mxsi_trajectory *trajectory;
   mxs_point *points;
   mxs_evaluation *at;
+  int whole;                 /**< the last evaluation was of all measurements */
   mxs_result *result;        /**< reason: why a trajectory does not run any more */
   double *start_U, *start_V; /**< given start factors, or NULL */
   mxs_array *arrays;
-  double clock;          /**< MPI_Wtime() at which the solve time would be 0 */
-  int64_t passes_before; /**< passes that the objective had made at a count of 0 */
+  int64_t shape_count, array_count; /**< those that tell shapes come first */
+  double clock;                     /**< MPI_Wtime() at which the solve time would be 0 */
+  int64_t visits_before;            /**< visits that the objective had made at a count of 0 */
   double metrics_s, checkpoint_s;
 };
 
-/** Passes over A since the first start. Local. */
-int64_t mxsi_solver_passes(const mxs_solver *solver);
+/** Visits of measurements since the first start. Local. */
+int64_t mxsi_solver_visits(const mxs_solver *solver);
+
+/** Have trajectory r start with factors of k columns, all zero, and forget what it remembers; the
+ *  objective has to be made anew before the next pass. Local. */
+MXS_CHECKED mxs_status mxsi_solver_set_columns(mxs_solver *solver, int64_t r, int64_t k);
+
+/** Make the objective for the columns of all trajectories, in the place of the one there is.
+ *  Collective. */
+MXS_CHECKED mxs_status mxsi_solver_set_objective(mxs_solver *solver);
+
+/** List the arrays of the state anew. Local. */
+void mxsi_solver_list_arrays(mxs_solver *solver);
+
+/** The random, spectral or given start of every trajectory, and automatic settings: once in the
+ * life of a run. Collective. */
+MXS_CHECKED mxs_status mxsi_solver_start(mxs_solver *solver);
 
 #endif
