@@ -38,6 +38,7 @@ typedef enum mxs_svd_route {
 /** How the factors move; README, "Methods", compares them. One iteration is one evaluation (a pass
  * over A) and one update. */
 typedef enum mxs_method {
+  MXS_METHOD_AUTO,          /**< finds the rank, start and step sizes, and certifies the result */
   MXS_METHOD_GD,            /**< gradient descent */
   MXS_METHOD_NESTEROV,      /**< gradient descent with momentum */
   MXS_METHOD_SGD,           /**< gradient descent on batches of canonical blocks */
@@ -111,6 +112,7 @@ typedef struct mxs_solve_options {
   double step_decay;   /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
   double step_delay;   /**< iterations */
   mxs_weights weights; /**< of gauss_newton */
+  int progressive;      /**< auto: begin with a part of the measurements, where there are many */
   mxs_stop stop;
   int64_t patience;        /**< of MXS_STOP_VALIDATION, iterations; 0: automatic */
   double noise_std;        /**< of y, for MXS_STOP_DISCREPANCY; NaN: estimated */
@@ -162,6 +164,45 @@ typedef struct mxs_hooks {
   mxs_status (*checkpoint)(void *ctx, int64_t iteration, mxs_reason reason);
 } mxs_hooks;
 
+/** Verdict on a result, from held-out measurements. */
+typedef enum mxs_certificate_status {
+  MXS_NOT_CERTIFIED,
+  MXS_RECOVERED_UP_TO_NOISE,
+  MXS_RECOVERED
+} mxs_certificate_status;
+
+/** Why a result is not certified. */
+typedef enum mxs_doubt {
+  MXS_DOUBT_NONE,
+  MXS_DOUBT_NOT_HELD_OUT,
+  MXS_DOUBT_FEW,
+  MXS_DOUBT_STALLS,
+  MXS_DOUBT_OVERFITS,
+  MXS_DOUBT_EXPLAINS_LITTLE,
+  MXS_DOUBT_WEAKEST,
+  MXS_DOUBT_WIDE,
+  MXS_DOUBT_DEPENDS,
+  MXS_DOUBT_TAILS
+} mxs_doubt;
+
+/** What is known of ||X - X*||_F / ||X*||_F. `recovered`: below 1e-6 by held-out measurements
+ * alone, whatever the noise is. `recovered up to noise`: all that would show another minimum, rank
+ * or model does not show. NaN where not defined. */
+typedef struct mxs_certificate {
+  int given; /**< 0: the method gives none */
+  mxs_certificate_status status;
+  mxs_doubt doubt;
+  int64_t rank;
+  double relative_error; /**< estimate; */
+  double low, high;      /**< its interval, if what the fit leaves is noise */
+  double bound;          /**< upper bound at 99.95 %, if nothing of it is */
+  double noise_std;      /**< estimate, in units of y */
+} mxs_certificate;
+
+/** "recovered", "recovered up to noise", "not certified"; and why not. Local. */
+MXS_API const char *mxs_certificate_text(mxs_certificate_status status);
+MXS_API const char *mxs_doubt_text(mxs_doubt doubt);
+
 /** Outcome of a trajectory. */
 typedef struct mxs_result {
   mxs_reason reason;
@@ -171,6 +212,7 @@ typedef struct mxs_result {
   double passes_over_A;           /**< visits to all measurements, since the first start */
   double seconds;                 /**< cumulative, as the column of the metrics */
   double step, alpha, scale2, s1; /**< what automatic settings came to */
+  mxs_certificate certificate;    /**< of MXS_METHOD_AUTO */
 } mxs_result;
 
 /** Where the time of a solver went: this rank, since it was created. */
@@ -211,8 +253,8 @@ MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver,
                                               const mxs_hooks *hooks,
                                               mxs_result *results);
 
-/** How all of them ended: stopped, or out of time, if one was; diverged if all did; else target, or
- * tolerance if none ended on its target. Local. */
+/** How all of them ended: stopped, or out of time, if one was; diverged if all did; else target if
+ * one reached it, or what ended one of them. Local. */
 MXS_API mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count);
 
 MXS_API mxs_profile mxs_solver_profile(const mxs_solver *solver);

@@ -6,7 +6,8 @@
 
 static const mxs_choice models[] = {
     {"asymmetric", MXS_MODEL_ASYMMETRIC}, {"symmetric", MXS_MODEL_SYMMETRIC}, {NULL, 0}};
-static const mxs_choice methods[] = {{"gd", MXS_METHOD_GD},
+static const mxs_choice methods[] = {{"auto", MXS_METHOD_AUTO},
+                                     {"gd", MXS_METHOD_GD},
                                      {"nesterov", MXS_METHOD_NESTEROV},
                                      {"sgd", MXS_METHOD_SGD},
                                      {"scaled_gd", MXS_METHOD_SCALED_GD},
@@ -61,11 +62,13 @@ static const mxs_option options[] = {
      .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
     {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
      .section = "Method",
-     .help = "gd: gradient descent on both factors from a small start; nesterov: with momentum; "
-             "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
-             "does not depend on the condition of X; agn: the same, one factor at a time; "
-             "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
-             "compressed Jacobian, ten to twenty passes over A"},
+     .help =
+         "auto: from the data alone to a matrix and a certificate: finds the rank, start and "
+         "steps; gd: gradient descent on both factors from a small start; nesterov: with momentum; "
+         "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
+         "does not depend on the condition of X; agn: the same, one factor at a time; "
+         "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
+         "compressed Jacobian, ten to twenty passes over A"},
     {FIELD(k), .type = MXS_OPTION_INTEGERS, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Method",
      .help =
@@ -101,6 +104,8 @@ static const mxs_option options[] = {
      .help =
          "gauss_newton: log_det weights the least squares towards low rank, for few measurements "
          "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
+    {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
+     .help = "auto: begin with a part of the measurements where there are many more than needed"},
     {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Method",
      .help = "sgd: measurements of a step, in whole blocks (block_rows)"},

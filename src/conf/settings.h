@@ -21,8 +21,9 @@ typedef struct mxs_settings {
   int method;         /**< mxs_method */
   double momentum, lambda, balance, label_noise, perturb, step_decay, step_delay;
   int line_search;
-  int64_t batch;    /**< 0: all */
-  int weights;      /**< mxs_weights */
+  int64_t batch; /**< 0: all */
+  int weights;   /**< mxs_weights */
+  int progressive;
   int stop;         /**< mxs_stop */
   int64_t patience; /**< 0: automatic */
   double noise_std; /**< NaN: that of the problem */

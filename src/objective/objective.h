@@ -41,6 +41,7 @@ typedef struct mxs_sample {
   int skip_validation;  /**< leave out the problem's separate held-out set; else every pass visits
                            all of it, whatever the blocks. Measurements held out inside the blocks
                            are visited with them */
+  int keep_nothing;     /**< no Jacobian is kept of these passes */
   double label_noise;   /**< standard deviation of what is added to y for the gradient: a number
                            drawn by counter, of (seed, draw, measurement), the same for all
                            replicas. The losses are those of the true y. 0: none */

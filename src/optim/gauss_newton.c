@@ -274,6 +274,28 @@ static mxs_status advance(mxs_optim *o) {
   return status;
 }
 
+mxs_status mxs_optim_outside(const mxs_optim *o, int64_t count, double *values) {
+  const mxs_problem *p = o->problem;
+  mxsi_tangent t = {0};
+  double *room = NULL;
+  mxs_status status = MXS_OK;
+  memset(values, 0, (size_t)count * sizeof *values);
+  MXS_TRY_GOTO(status, mxsi_tangent_create(p->n1, p->n2, o->k, &t), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(p->n1 * p->n2 + (p->n1 + p->n2) * count, sizeof *room, &room),
+               cleanup);
+  mxsi_tangent_at(&t, o->U, o->V);
+  if (!(t.s[0] > 0.0))
+    goto cleanup;
+  MXS_TRY_GOTO(status, mxsi_tangent_normal(&t, o->at->G, room), cleanup);
+  double *sides = room + p->n1 * p->n2;
+  status =
+      mxs_la_leading(mxs_cview(room, p->n1, p->n2), count, values, sides, sides + p->n1 * count);
+cleanup:
+  mxsi_tangent_clear(&t);
+  mxs_release(&room);
+  return status;
+}
+
 static mxs_status prepare(mxs_optim *o) {
   const mxs_problem *p = o->problem;
   return mxs_optim_balance(o->options->model, mxs_view(o->U, p->n1, o->k),

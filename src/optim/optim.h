@@ -71,6 +71,11 @@ typedef struct mxs_rule {
  * Local. */
 MXS_CHECKED mxs_status mxs_optim_balance(mxs_model model, mxs_mat U, mxs_mat V);
 
+/** Largest singular value of what of G no tangent vector at U V^T reaches; U and V as
+ *  mxs_optim_balance() leaves them. Needs G in `at`. Zero at X = 0. Local.
+ *  @param[out] s `count` leading values */
+MXS_CHECKED mxs_status mxs_optim_outside(const mxs_optim *optim, int64_t count, double *s);
+
 /** Rule of a method. Local. */
 const mxs_rule *mxs_rule_of(mxs_method method);
 

@@ -56,9 +56,10 @@ static int diverged(const mxs_problem *p, mxsi_trajectory *t, const mxs_evaluati
 
 static mxs_reason end_reason(const mxs_solver *s, int64_t r, const mxs_requests *requests) {
   const mxs_solve_options *o = &s->options;
-  if (o->tolerance > 0.0 && s->result[r].relative_residual <= o->tolerance)
+  if (o->method != MXS_METHOD_AUTO && o->tolerance > 0.0 &&
+      s->result[r].relative_residual <= o->tolerance)
     return MXS_REASON_TOLERANCE;
-  if (s->trajectory[r].optim.number[MXS_OPTIM_STATIONARY] > 0.0)
+  if (o->method != MXS_METHOD_AUTO && s->trajectory[r].optim.number[MXS_OPTIM_STATIONARY] > 0.0)
     return MXS_REASON_STATIONARY;
   if (s->trajectory[r].count.iteration >= o->max_iterations)
     return MXS_REASON_TARGET;
@@ -118,7 +119,7 @@ static mxs_status report(mxs_solver *s, int64_t r, const mxs_hooks *hooks) {
   const mxs_evaluation *at = &s->at[r];
   const double begin = MPI_Wtime();
   const mxs_iterate iterate = {.iteration = t->count.iteration,
-                               .gap_rank = t->count.gap_rank,
+                               .gap_rank = t->count.gap_rank < t->k ? t->count.gap_rank : t->k,
                                .seconds = t->number.seconds,
                                .loss = at->loss,
                                .validation_loss = at->validation_loss,
@@ -162,7 +163,8 @@ static mxs_status advance(mxs_solver *s, int64_t r) {
   o->iteration = t->count.iteration++;
   o->step = t->number.step;
   o->s1 = t->number.s1;
-  const mxs_status status = t->rule->advance(o);
+  const mxs_status status =
+      s->options.method == MXS_METHOD_AUTO ? mxsi_auto_advance(s) : t->rule->advance(o);
   if (status == MXS_ERR_NUMERIC)
     s->result[r].reason = MXS_REASON_DIVERGED;
   return status == MXS_ERR_NUMERIC ? MXS_OK : status;
@@ -189,22 +191,14 @@ static int64_t count_running(const mxs_solver *s) {
 }
 
 mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count) {
-  int stopped = 0;
-  int late = 0;
-  int target = 0;
-  int tolerance = 0;
-  for (int64_t r = 0; r < count; r++) {
-    const mxs_reason reason = results[r].reason;
-    stopped += reason == MXS_REASON_STOPPED;
-    late += reason == MXS_REASON_WALLTIME;
-    target += reason == MXS_REASON_TARGET;
-    tolerance += reason == MXS_REASON_TOLERANCE;
-  }
-  return stopped > 0     ? MXS_REASON_STOPPED
-         : late > 0      ? MXS_REASON_WALLTIME
-         : target > 0    ? MXS_REASON_TARGET
-         : tolerance > 0 ? MXS_REASON_TOLERANCE
-                         : MXS_REASON_DIVERGED;
+  static const mxs_reason order[] = {MXS_REASON_STOPPED,    MXS_REASON_WALLTIME,
+                                     MXS_REASON_TARGET,     MXS_REASON_STATIONARY,
+                                     MXS_REASON_VALIDATION, MXS_REASON_TOLERANCE};
+  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+    for (int64_t r = 0; r < count; r++)
+      if (results[r].reason == order[i])
+        return order[i];
+  return MXS_REASON_DIVERGED;
 }
 
 /* Tell of the trajectory that is furthest from the data. */
@@ -226,7 +220,9 @@ static mxs_status evaluate(mxs_solver *s, int64_t iteration, int whole, mxs_requ
   const mxs_solve_options *o = &s->options;
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_sample sample = {.label_noise = o->label_noise, .seed = t->want.seed, .draw = iteration};
-  if (!whole)
+  if (o->method == MXS_METHOD_AUTO)
+    mxsi_auto_sample(s, &sample);
+  else if (!whole)
     mxs_optim_batch(s->problem, o, t->want.seed, iteration, &sample);
   mxs_objective_sample(s->objective, &sample);
   return mxs_objective_pass(s->objective, s->points, requests, s->at);
@@ -254,7 +250,7 @@ static mxs_status examine(mxs_solver *s, int64_t iteration, mxs_requests *reques
   for (int64_t r = 0; r < s->replicas; r++)
     if (!s->points[r].idle)
       judge(s, r, requests, made, s->whole);
-  return MXS_OK;
+  return s->options.method == MXS_METHOD_AUTO ? mxsi_auto_judge(s) : MXS_OK;
 }
 
 /* Updates of those that go on; a stochastic one from a batch. Collective. */

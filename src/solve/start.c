@@ -28,6 +28,12 @@ static void spectral_start(mxs_solver *s, mxs_optim *o) {
   }
 }
 
+void mxsi_solver_random_start(mxs_solver *s, int64_t r, double alpha) {
+  const mxsi_trajectory *t = &s->trajectory[r];
+  random_factor(t->want.seed, MXS_STREAM_START_U, alpha, s->problem->n1, t->k, t->optim.U);
+  random_factor(t->want.seed, MXS_STREAM_START_V, alpha, s->problem->n2, t->k, t->optim.V);
+}
+
 static mxs_status start_trajectory(mxs_solver *s, int64_t r) {
   const mxs_problem *p = s->problem;
   mxsi_trajectory *t = &s->trajectory[r];
@@ -46,19 +52,27 @@ static mxs_status start_trajectory(mxs_solver *s, int64_t r) {
   } else if (s->options.start == MXS_START_SPECTRAL) {
     spectral_start(s, o);
   } else {
-    random_factor(t->want.seed, MXS_STREAM_START_U, t->number.alpha, p->n1, t->k, o->U);
-    random_factor(t->want.seed, MXS_STREAM_START_V, t->number.alpha, p->n2, t->k, o->V);
+    mxsi_solver_random_start(s, r, t->number.alpha);
   }
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   t->count.visits = mxsi_solver_visits(s);
   t->count.started = 1;
-  return t->rule->prepare != NULL ? t->rule->prepare(o) : MXS_OK;
+  return t->rule->prepare != NULL && s->options.method != MXS_METHOD_AUTO ? t->rule->prepare(o)
+                                                                          : MXS_OK;
 }
 
 mxs_status mxsi_solver_start(mxs_solver *s) {
   const mxs_solve_options *o = &s->options;
+  mxs_sample sample = {0};
+  if (o->method == MXS_METHOD_AUTO) {
+    mxsi_auto_begin(s);
+    mxsi_auto_sample(s, &sample);
+  }
+  mxs_objective_sample(s->objective, &sample);
   MXS_TRY(mxs_spectrum_compute(s->problem, s->objective, o->svd, o->reduction, &s->spectrum));
   for (int64_t r = 0; r < s->replicas; r++)
     MXS_TRY(start_trajectory(s, r));
+  if (o->method == MXS_METHOD_AUTO && s->problem->y_norm2 > 0.0)
+    return mxsi_auto_start(s);
   return MXS_OK;
 }
