@@ -21,8 +21,9 @@ typedef struct mxs_optim {
   int64_t replica; /**< of the objective's points */
   int64_t k;
   uint64_t seed;
-  double s1;   /**< top singular value of A*(y) */
-  double step; /**< of this trajectory */
+  double s1;     /**< top singular value of A*(y) */
+  double step;   /**< of this trajectory */
+  int automatic; /**< the step was not given */
   /* State. */
   int64_t iteration;           /**< updates made */
   double *U, *V;               /**< n1 x k, n2 x k; advanced in place */
@@ -34,6 +35,7 @@ typedef struct mxs_optim {
 
 typedef struct mxs_rule {
   const char *name;
+  mxs_start start;       /**< of MXS_START_AUTO */
   int remembers;         /**< needs memory_U and memory_V */
   int many;              /**< trajectories may share the passes (replicas) */
   int stochastic;        /**< evaluates f on batches, mxs_optim_batch() */
@@ -41,6 +43,8 @@ typedef struct mxs_rule {
   int line_search;       /**< takes options->line_search */
   double automatic_step; /**< times 1 / s_1 where `scaled_by_s1` */
   int scaled_by_s1;
+  /** A further factor of the automatic step, for factors of k columns; NULL: 1. Local. */
+  double (*damping)(const mxs_problem *problem, const mxs_solve_options *options, int64_t k);
   /** (U, V) <- the next iterate. Collective, with the same status on all ranks.
    *  @retval MXS_ERR_NUMERIC a factorisation failed: the trajectory has diverged */
   mxs_status (*advance)(mxs_optim *optim);
@@ -49,8 +53,12 @@ typedef struct mxs_rule {
 /** Rule of a method. Local. */
 const mxs_rule *mxs_rule_of(mxs_method method);
 
-/** Step size where none is given. Local. */
-double mxs_rule_step(const mxs_rule *rule, double s1);
+/** Step size of factors of k columns where none is given. Local. */
+double mxs_rule_step(const mxs_rule *rule,
+                     const mxs_problem *problem,
+                     const mxs_solve_options *options,
+                     int64_t k,
+                     double s1);
 
 /** The measurements of step t of a stochastic method: whole canonical blocks, a window of their
  *  fixed order that starts at a place drawn by counter from (seed, t). Every block is as likely as
