@@ -64,6 +64,13 @@ typedef enum mxs_start {
   MXS_START_NYSTROM   /**< the same of a sketch of A*(y): its range, and its projection on it */
 } mxs_start;
 
+/** Weights of Gauss-Newton's least squares. */
+typedef enum mxs_weights {
+  MXS_WEIGHTS_AUTO, /**< log-det with fewer than 1.5 measurements per degree of freedom */
+  MXS_WEIGHTS_NONE,
+  MXS_WEIGHTS_LOG_DET /**< towards low rank, falling: MatrixIRLS in the tangent space */
+} mxs_weights;
+
 /** What ends a run, beside max_iterations. */
 typedef enum mxs_stop {
   MXS_STOP_TOLERANCE,  /**< the relative residual is at most the tolerance */
@@ -99,17 +106,18 @@ typedef struct mxs_solve_options {
   mxs_method method;
   mxs_model model;
   mxs_start start;
-  double momentum;    /**< of nesterov, in [0, 1) */
-  double lambda;      /**< of scaled_gd and agn, relative to s_1/scale^2 */
-  double balance;     /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
-                         first-order methods; 0: none */
-  double label_noise; /**< standard deviation of fresh noise on y for every gradient; 0: none */
-  double perturb;     /**< radius of the ball of a random kick, relative to the norm of the
-                         factors, where the gradient is nearly zero; 0: none */
-  int line_search;    /**< exact along the step's direction: gd and scaled_gd */
-  int64_t batch;      /**< measurements of a step of sgd, whole blocks; 0: all */
-  double step_decay;  /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
-  double step_delay;  /**< iterations */
+  double momentum;     /**< of nesterov, in [0, 1) */
+  double lambda;       /**< of scaled_gd and agn, relative to s_1/scale^2 */
+  double balance;      /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
+                          first-order methods; 0: none */
+  double label_noise;  /**< standard deviation of fresh noise on y for every gradient; 0: none */
+  double perturb;      /**< radius of the ball of a random kick, relative to the norm of the
+                          factors, where the gradient is nearly zero; 0: none */
+  int line_search;     /**< exact along the step's direction: gd and scaled_gd */
+  int64_t batch;       /**< measurements of a step of sgd, whole blocks; 0: all */
+  double step_decay;   /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
+  double step_delay;   /**< iterations */
+  mxs_weights weights; /**< of gauss_newton */
   mxs_stop stop;
   int64_t patience;        /**< of MXS_STOP_VALIDATION, iterations; 0: automatic */
   double noise_std;        /**< of y, for MXS_STOP_DISCREPANCY; NaN: estimated */
@@ -129,6 +137,7 @@ typedef enum mxs_reason {
   MXS_REASON_TARGET = 1,     /**< max_iterations reached */
   MXS_REASON_TOLERANCE = 2,  /**< relative residual below the tolerance */
   MXS_REASON_VALIDATION = 3, /**< the held-out loss was at its minimum */
+  MXS_REASON_STATIONARY = 4, /**< the method has come to rest above the tolerance */
   MXS_REASON_STOPPED = -1,   /**< a hook asked for it */
   MXS_REASON_DIVERGED = -2,  /**< loss or gradient not finite, or loss beyond all bounds */
   MXS_REASON_WALLTIME = -3   /**< a hook said that the time is up */

@@ -19,6 +19,10 @@ static const mxs_choice inits[] = {{"auto", MXS_START_AUTO},
                                    {"spectral", MXS_START_SPECTRAL},
                                    {"nystrom", MXS_START_NYSTROM},
                                    {NULL, 0}};
+static const mxs_choice weights[] = {{"auto", MXS_WEIGHTS_AUTO},
+                                     {"none", MXS_WEIGHTS_NONE},
+                                     {"log_det", MXS_WEIGHTS_LOG_DET},
+                                     {NULL, 0}};
 static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
                                    {"validation", MXS_STOP_VALIDATION},
                                    {"discrepancy", MXS_STOP_DISCREPANCY},
@@ -97,6 +101,11 @@ static const mxs_option options[] = {
      .section = "Method",
      .help = "gd: radius of a random kick, relative to the norm of the factors, where the gradient "
              "is nearly zero but the residual is not; 0: none"},
+    {FIELD(weights), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = weights,
+     .section = "Method",
+     .help =
+         "gauss_newton: log_det weights the least squares towards low rank, for few measurements "
+         "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
     {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Method",
      .help = "sgd: measurements of a step, in whole blocks (block_rows)"},

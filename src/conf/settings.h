@@ -22,6 +22,7 @@ typedef struct mxs_settings {
   double momentum, lambda, balance, label_noise, perturb, step_decay, step_delay;
   int line_search;
   int64_t batch;    /**< 0: all */
+  int weights;      /**< mxs_weights */
   int stop;         /**< mxs_stop */
   int64_t patience; /**< 0: automatic */
   double noise_std; /**< NaN: that of the problem */

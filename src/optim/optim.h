@@ -9,9 +9,25 @@
 #ifndef MXS_OPTIM_OPTIM_H
 #define MXS_OPTIM_OPTIM_H
 
-#include "objective/objective.h"
+#include "spectral/spectral.h"
 
-enum { MXS_OPTIM_NUMBERS = 4 };
+/** What a rule remembers beside matrices. */
+enum {
+  MXS_OPTIM_STATIONARY, /**< 1: at rest, no step would change X by more than rounding, or a tenth of
+                           the tolerance */
+  MXS_OPTIM_GAIN,       /**< of gauss_newton: the part of ||R||^2 that the last step took, as far as
+                           the linear model tells */
+  MXS_OPTIM_OWN,        /**< the rule's own */
+  MXS_OPTIM_NUMBERS = 4
+};
+
+/** What of G = (1/m) sum_i R_i A_i no tangent vector at X reaches, by its leading singular
+ * triplets: directions that X lacks, and noise. */
+typedef struct mxs_outside {
+  int64_t count;        /**< triplets wanted */
+  double *s;            /**< descending */
+  double *left, *right; /**< n1 x count, n2 x count */
+} mxs_outside;
 
 /** A trajectory as its rule sees it. */
 typedef struct mxs_optim {
@@ -21,15 +37,17 @@ typedef struct mxs_optim {
   int64_t replica; /**< of the objective's points */
   int64_t k;
   uint64_t seed;
-  double s1;     /**< top singular value of A*(y) */
-  double step;   /**< of this trajectory */
-  int automatic; /**< the step was not given */
+  const mxs_spectrum *spectrum; /**< of A*(y) */
+  double s1;                    /**< its largest */
+  double step;                  /**< of this trajectory */
+  int automatic;                /**< the step was not given */
   /* State. */
   int64_t iteration;           /**< updates made */
   double *U, *V;               /**< n1 x k, n2 x k; advanced in place */
   double *memory_U, *memory_V; /**< the same shapes, zero at the start; NULL unless `remembers` */
   double number[MXS_OPTIM_NUMBERS]; /**< zero at the start */
   const mxs_evaluation *at;         /**< f at (U, V) */
+  mxs_outside *outside;             /**< to be filled by gauss_newton; NULL: not wanted */
   double *work_U, *work_V;          /**< room of the shapes of U and V */
 } mxs_optim;
 
@@ -45,10 +63,17 @@ typedef struct mxs_rule {
   int scaled_by_s1;
   /** A further factor of the automatic step, for factors of k columns; NULL: 1. Local. */
   double (*damping)(const mxs_problem *problem, const mxs_solve_options *options, int64_t k);
+  /** Bring the start into the form that the method wants. NULL: nothing to do. Collective. */
+  mxs_status (*prepare)(mxs_optim *optim);
   /** (U, V) <- the next iterate. Collective, with the same status on all ranks.
    *  @retval MXS_ERR_NUMERIC a factorisation failed: the trajectory has diverged */
   mxs_status (*advance)(mxs_optim *optim);
 } mxs_rule;
+
+/** U V^T with columns of U and V that are orthogonal, longest first, and of the same norm in both;
+ * of the symmetric part without its negative eigenvalues, and V = U, for MXS_MODEL_SYMMETRIC.
+ * Local. */
+MXS_CHECKED mxs_status mxs_optim_balance(mxs_model model, mxs_mat U, mxs_mat V);
 
 /** Rule of a method. Local. */
 const mxs_rule *mxs_rule_of(mxs_method method);

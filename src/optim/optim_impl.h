@@ -11,11 +11,12 @@ extern const mxs_rule mxsi_rule_sgd;
 extern const mxs_rule mxsi_rule_scaled_gd;
 extern const mxs_rule mxsi_rule_agn;
 extern const mxs_rule mxsi_rule_riemannian_gd;
+extern const mxs_rule mxsi_rule_gauss_newton;
 
 /** Numbers of a trajectory that rules use: optim->number. */
 enum {
-  MXSI_KICKED,     /**< iteration of the last kick, plus 1 */
-  MXSI_KICKED_LOSS /**< the loss at it */
+  MXSI_KICKED = MXS_OPTIM_OWN, /**< iteration of the last kick, plus 1 */
+  MXSI_KICKED_LOSS             /**< the loss at it */
 };
 
 /** Is the unknown U U^T? Local. */

@@ -1,11 +1,13 @@
 #include "optim/optim_impl.h"
 
 const mxs_rule *mxs_rule_of(mxs_method method) {
-  static const mxs_rule *const rules[] = {
-      [MXS_METHOD_GD] = &mxsi_rule_gd,   [MXS_METHOD_NESTEROV] = &mxsi_rule_nesterov,
-      [MXS_METHOD_SGD] = &mxsi_rule_sgd, [MXS_METHOD_SCALED_GD] = &mxsi_rule_scaled_gd,
-      [MXS_METHOD_AGN] = &mxsi_rule_agn, [MXS_METHOD_RIEMANNIAN_GD] = &mxsi_rule_riemannian_gd,
-      [MXS_METHOD_GAUSS_NEWTON] = NULL};
+  static const mxs_rule *const rules[] = {[MXS_METHOD_GD] = &mxsi_rule_gd,
+                                          [MXS_METHOD_NESTEROV] = &mxsi_rule_nesterov,
+                                          [MXS_METHOD_SGD] = &mxsi_rule_sgd,
+                                          [MXS_METHOD_SCALED_GD] = &mxsi_rule_scaled_gd,
+                                          [MXS_METHOD_AGN] = &mxsi_rule_agn,
+                                          [MXS_METHOD_RIEMANNIAN_GD] = &mxsi_rule_riemannian_gd,
+                                          [MXS_METHOD_GAUSS_NEWTON] = &mxsi_rule_gauss_newton};
   return rules[method];
 }
 

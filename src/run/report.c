@@ -242,6 +242,8 @@ void mxsi_report_end(mxsi_run *run,
     what = "target reached";
   else if (result->reason == MXS_REASON_TOLERANCE)
     what = "tolerance reached";
+  else if (result->reason == MXS_REASON_STATIONARY)
+    what = "at rest";
   else if (result->reason == MXS_REASON_WALLTIME)
     what = "stopped, the time is up";
   else if (result->reason == MXS_REASON_DIVERGED) {

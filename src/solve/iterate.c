@@ -58,6 +58,8 @@ static mxs_reason end_reason(const mxs_solver *s, int64_t r, const mxs_requests 
   const mxs_solve_options *o = &s->options;
   if (o->tolerance > 0.0 && s->result[r].relative_residual <= o->tolerance)
     return MXS_REASON_TOLERANCE;
+  if (s->trajectory[r].optim.number[MXS_OPTIM_STATIONARY] > 0.0)
+    return MXS_REASON_STATIONARY;
   if (s->trajectory[r].count.iteration >= o->max_iterations)
     return MXS_REASON_TARGET;
   if (requests->stop > 0)

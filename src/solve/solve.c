@@ -35,6 +35,8 @@ const char *mxs_reason_text(mxs_reason reason) {
     return "tolerance";
   case MXS_REASON_VALIDATION:
     return "validation";
+  case MXS_REASON_STATIONARY:
+    return "stationary";
   case MXS_REASON_STOPPED:
     return "stopped";
   case MXS_REASON_DIVERGED:
@@ -248,6 +250,7 @@ static mxs_status allocate_trajectory(mxs_solver *s, int64_t r) {
                          .replica = r,
                          .seed = t->want.seed,
                          .automatic = isnan(t->want.step),
+                         .spectrum = &s->spectrum,
                          .at = &s->at[r]};
   MXS_TRY(mxsi_solver_set_columns(s, r, k));
   MXS_TRY(mxs_metrics_create(s->problem, &s->spectrum,
@@ -293,6 +296,11 @@ mxs_status mxsi_solver_set_objective(mxs_solver *s) {
     status = mxs_objective_create(s->problem, s->options.reduction, k, s->replicas,
                                   s->options.threads, &s->objective);
   s->visits_before = -visits;
+  if (status == MXS_OK && s->trajectory[0].rule->keeps_jacobian) {
+    MXS_TRY_GOTO(status, mxs_objective_keep_gradient(s->objective), cleanup);
+    MXS_TRY_GOTO(status, mxs_objective_keep_jacobian(s->objective, 1), cleanup);
+  }
+cleanup:
   for (int64_t r = 0; r < s->replicas; r++)
     s->trajectory[r].optim.objective = s->objective;
   mxs_release(&k);

@@ -263,7 +263,8 @@ static mxs_status start_trajectory(mxs_solver *s, int64_t r) {
       isnan(t->want.step) ? mxs_rule_step(t->rule, p, &s->options, t->k, s1) : t->want.step;
   t->number.loss_start = (double)NAN;
   t->count.gap_rank = mxs_gap_rank(s->spectrum.s, s->spectrum.count, t->k);
-  return set_factors(s, t, r);
+  MXS_TRY(set_factors(s, t, r));
+  return t->rule->prepare != NULL ? t->rule->prepare(&t->optim) : MXS_OK;
 }
 
 mxs_status mxsi_solver_start(mxs_solver *s) {
