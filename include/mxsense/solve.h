@@ -30,9 +30,12 @@ typedef enum mxs_reduction { MXS_REDUCTION_REPRODUCIBLE, MXS_REDUCTION_FAST } mx
 
 /** Route of the singular value decomposition of the back-projection A*(y). */
 typedef enum mxs_svd_route {
-  MXS_SVD_AUTO,       /**< replicated, but distributed for large shapes with MXS_REDUCTION_FAST */
+  MXS_SVD_AUTO,       /**< replicated, but distributed for large shapes with MXS_REDUCTION_FAST,
+                         and randomized for large shapes of operators without `pass` */
   MXS_SVD_REPLICATED, /**< LAPACK on every rank: same bits at any number of ranks */
-  MXS_SVD_SCALAPACK   /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
+  MXS_SVD_SCALAPACK,  /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
+  MXS_SVD_RANDOMIZED  /**< subspace iteration by passes, for operators that know products only: no
+                         rank forms A*(y); same bits at any number of ranks */
 } mxs_svd_route;
 
 /** How the factors move; README, "Methods", compares them. One iteration is one evaluation (a pass
@@ -55,9 +58,11 @@ typedef enum mxs_model { MXS_MODEL_ASYMMETRIC, MXS_MODEL_SYMMETRIC } mxs_model;
 
 /** Where the factors start. */
 typedef enum mxs_start {
+  MXS_START_AUTO,     /**< random for gd, nesterov and sgd, spectral for the other methods */
   MXS_START_RANDOM,   /**< i.i.d. N(0, alpha^2) entries */
-  MXS_START_SPECTRAL, /**< leading k singular triplets of A*(y) / scale^2, balanced */
-  MXS_START_NYSTROM   /**< a sketch of A*(y): its range, and its projection on it */
+  MXS_START_SPECTRAL, /**< leading k singular triplets of A*(y) / scale^2, balanced; of a symmetric
+                         model eigenvectors of its symmetric part */
+  MXS_START_NYSTROM   /**< the same of a sketch of A*(y): its range, and its projection on it */
 } mxs_start;
 
 /** Weights of Gauss-Newton's least squares. */
@@ -87,7 +92,9 @@ typedef struct mxs_replica {
 typedef struct mxs_solve_options {
   double alpha;                /**< start scale: entries of U0, V0 i.i.d. N(0, alpha^2); NaN: 1e-3
                                   sqrt(s_1/scale^2) */
-  double step;                 /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y) */
+  double step;                 /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y), of gd
+                                  and nesterov; the same or less of sgd, 1/2 of scaled_gd, near 1 of
+                                  agn, the best one in every iteration of riemannian_gd */
   uint64_t seed;               /**< of the start */
   const mxs_replica *replicas; /**< trajectories to advance together in one pass over A (copied);
                                     their alpha, step and seed take the place of those above; NULL:

@@ -83,7 +83,8 @@ MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
  *
  *      f(U_r - t P_r, V_r - t Q_r) = c[0] + c[1] t + c[2] t^2 + c[3] t^3 + c[4] t^4,
  *
- *  (U, V) = points[r], (P, Q) = directions[r], over the training measurements of the sample, into
+ *  (U, V) = points[r], (P, Q) = directions[r], each of up to twice the replica's columns, over the
+ *  training measurements of the sample, into
  *  coefficients[r] of each point that is not idle: NaN where a sum is not finite. One visit to A,
  *  forward only, for all replicas, and one allreduce of five numbers a replica, two where the guess
  *  of their magnitude was off. The first call plans the operator for three matrices a replica

@@ -158,13 +158,13 @@ static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
-  t->count.visits = mxsi_solver_visits(s);
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   o->iteration = t->count.iteration++;
   o->step = t->number.step;
   o->s1 = t->number.s1;
   const mxs_status status =
       s->options.method == MXS_METHOD_AUTO ? mxsi_auto_advance(s) : t->rule->advance(o);
+  t->count.visits = mxsi_solver_visits(s);
   if (status == MXS_ERR_NUMERIC)
     s->result[r].reason = MXS_REASON_DIVERGED;
   return status == MXS_ERR_NUMERIC ? MXS_OK : status;

@@ -81,6 +81,42 @@ static mxs_status check_start(const mxs_problem *p, const mxs_solve_options *o) 
   return MXS_OK;
 }
 
+static mxs_status check_method(const mxs_problem *p, const mxs_solve_options *o) {
+  const mxs_rule *rule = mxs_rule_of(o->method);
+  const int many = o->replica_count > 1;
+  const int64_t least = p->n1 < p->n2 ? p->n1 : p->n2;
+  if (rule == NULL)
+    return mxs_fail(MXS_ERR_SETTINGS, "method = %d: there is no such method", (int)o->method);
+  if (o->model == MXS_MODEL_SYMMETRIC && p->n1 != p->n2)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "model = symmetric: U U^T is square, but the problem is %lld x %lld: set model "
+                    "= asymmetric",
+                    (long long)p->n1, (long long)p->n2);
+  if (o->line_search && !rule->line_search)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "line_search = true: method = %s has none: set line_search = false",
+                    rule->name);
+  if (o->batch > 0 && !rule->stochastic)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "batch = %lld: method = %s takes all measurements: set batch = 0 or method = "
+                    "sgd",
+                    (long long)o->batch, rule->name);
+  if (many && (!rule->many || o->line_search || o->label_noise > 0.0))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%lld replicas: %s%s takes one at a time: give one, or set another method",
+                    (long long)o->replica_count,
+                    !rule->many      ? "method = "
+                    : o->line_search ? "line_search"
+                                     : "label_noise",
+                    rule->many ? "" : rule->name);
+  if (o->method == MXS_METHOD_RIEMANNIAN_GD && p->k > least)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "k = %lld: method = riemannian_gd needs k of at most %lld, the smaller side: "
+                    "lower k",
+                    (long long)p->k, (long long)least);
+  return MXS_OK;
+}
+
 static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o) {
   MXS_TRY(check_positive("alpha", o->alpha));
   MXS_TRY(check_positive("step", o->step));
@@ -106,6 +142,7 @@ static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o
                     "reduction = fast, or use svd = replicated");
   for (int64_t r = 0; r < o->replica_count; r++)
     MXS_TRY(check_replica(p, &o->replicas[r]));
+  MXS_TRY(check_method(p, o));
   return check_start(p, o);
 }
 
@@ -119,6 +156,13 @@ static mxs_status copy_start(mxs_cmat from, const char *name, double **out) {
                         (long long)i, (long long)j, value);
       (*out)[i * from.cols + j] = value;
     }
+  return MXS_OK;
+}
+
+static mxs_status check_symmetric_start(const mxs_solver *s) {
+  const size_t bytes = (size_t)(s->problem->n1 * s->problem->k) * sizeof *s->start_U;
+  if (s->options.model == MXS_MODEL_SYMMETRIC && memcmp(s->start_U, s->start_V, bytes) != 0)
+    return mxs_fail(MXS_ERR_DATA, "start factors U and V differ: model = symmetric needs V = U");
   return MXS_OK;
 }
 
@@ -234,6 +278,7 @@ static mxs_status allocate_trajectory(mxs_solver *s, int64_t r) {
                          .options = options,
                          .replica = r,
                          .seed = t->want.seed,
+                         .automatic = isnan(t->want.step),
                          .spectrum = &s->spectrum,
                          .at = &s->at[r]};
   MXS_TRY(mxsi_solver_set_columns(s, r, k));
@@ -262,6 +307,7 @@ static mxs_status allocate(mxs_solver *s) {
   if (o->start_U.a != NULL) {
     MXS_TRY(copy_start(o->start_U, "U", &s->start_U));
     MXS_TRY(copy_start(o->start_V, "V", &s->start_V));
+    MXS_TRY(check_symmetric_start(s));
   }
   s->options.replicas = NULL;
   mxsi_solver_list_arrays(s);

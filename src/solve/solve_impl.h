@@ -82,7 +82,7 @@ MXS_CHECKED mxs_status mxsi_solver_set_columns(mxs_solver *solver, int64_t r, in
 MXS_CHECKED mxs_status mxsi_solver_set_kept(mxs_solver *solver, int64_t k);
 
 /** Factors of i.i.d. N(0, alpha^2) entries. Local. */
-void mxsi_solver_random_start(mxs_solver *solver, int64_t r, double alpha);
+void mxsi_start_randomly(const mxs_solver *solver, mxsi_trajectory *trajectory, double alpha);
 
 /** Make the objective for the columns of all trajectories, in the place of the one there is.
  *  Collective. */
