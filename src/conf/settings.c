@@ -146,18 +146,21 @@ static const mxs_option options[] = {
     {FIELD(stop), .type = MXS_OPTION_CHOICE, .preset = "tolerance", .choices = stops,
      .section = "Stopping",
      .help =
-         "tolerance: on the relative residual; validation: where the held-out loss is at its "
-         "minimum (needs hold_out or held-out data); discrepancy: where the residual is as small "
-         "as the noise allows"},
+         "tolerance: on the relative residual; validation: that, or patience iterations after the "
+         "lowest held-out loss, and the answer is the point where it was lowest (needs hold_out or "
+         "held-out data); discrepancy: tolerance, or where the residual is as small as noise_std "
+         "lets it "
+         "be"},
     {FIELD(patience), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .unit = "iterations", .section = "Stopping",
      .help =
-         "stop: validation: go on so long after the lowest held-out loss; auto: three times what "
-         "a tenfold growth takes"},
+         "stop: validation: go on so long after the lowest held-out loss; auto: what the smallest "
+         "signal takes to grow tenfold from the start, a thousandfold at least"},
     {FIELD(noise_std), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .section = "Stopping",
-     .help = "stop: discrepancy: standard deviation of the noise in y; auto: that of the problem "
-             "file"},
+     .help = "standard deviation of the noise in y, for stop: discrepancy and the error estimate; "
+             "auto: "
+             "that of the problem file"},
     {FIELD(max_walltime), .type = MXS_OPTION_TIME, .preset = "auto", .automatic = "auto",
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop with a checkpoint, and exit code 75, before this start has taken so long; auto: "

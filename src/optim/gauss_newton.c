@@ -303,7 +303,6 @@ static mxs_status prepare(mxs_optim *o) {
 }
 
 const mxs_rule mxsi_rule_gauss_newton = {.name = "gauss_newton",
-                                         .start = MXS_START_SPECTRAL,
                                          .keeps_jacobian = 1,
                                          .start = MXS_START_SPECTRAL,
                                          .automatic_step = 1.0,

@@ -80,7 +80,9 @@ MXS_CHECKED mxs_status mxs_optim_balance(mxs_model model, mxs_mat U, mxs_mat V);
  *  @param[out] s `count` leading values */
 MXS_CHECKED mxs_status mxs_optim_outside(const mxs_optim *optim, int64_t count, double *s);
 
-/** Rule of a method. Local. */
+/** Rule of a method; that of MXS_METHOD_AUTO, which goes by those of others, has a name only.
+ * Local.
+ */
 const mxs_rule *mxs_rule_of(mxs_method method);
 
 /** Step size of factors of k columns where none is given. Local. */

@@ -37,6 +37,8 @@ const char *mxs_reason_text(mxs_reason reason) {
     return "validation";
   case MXS_REASON_STATIONARY:
     return "stationary";
+  case MXS_REASON_DISCREPANCY:
+    return "discrepancy";
   case MXS_REASON_STOPPED:
     return "stopped";
   case MXS_REASON_DIVERGED:
@@ -143,6 +145,7 @@ static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o
   for (int64_t r = 0; r < o->replica_count; r++)
     MXS_TRY(check_replica(p, &o->replicas[r]));
   MXS_TRY(check_method(p, o));
+  MXS_TRY(mxsi_stop_check(p, o));
   return check_start(p, o);
 }
 
@@ -198,6 +201,8 @@ static void list_shared(mxs_solver *s) {
 
 /* By the names that they have in a checkpoint. */
 void mxsi_solver_list_arrays(mxs_solver *s) {
+  static const char *const answer[] = {"factors/U", "factors/V"};
+  static const char *const aside[] = {"state/U", "state/V"};
   const mxs_problem *p = s->problem;
   s->array_count = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
@@ -209,8 +214,14 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_optim *o = &t->optim;
-    add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, o->U});
-    add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, o->V});
+    if (mxsi_stop_keeps_best(s)) {
+      add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, t->best_U});
+      add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, t->best_V});
+      add_array(s, t, r, "state/best", (mxs_array){NULL, 0, 1, MXSI_BEST, &t->best});
+    }
+    const char *const *names = mxsi_stop_keeps_best(s) ? aside : answer;
+    add_array(s, t, r, names[0], (mxs_array){NULL, 0, p->n1, t->k, o->U});
+    add_array(s, t, r, names[1], (mxs_array){NULL, 0, p->n2, t->k, o->V});
     add_array(s, t, r, "state/numbers", (mxs_array){NULL, 0, 1, MXSI_NUMBERS, &t->number});
     add_array(s, t, r, "state/rule", (mxs_array){NULL, 0, 1, MXS_OPTIM_NUMBERS, o->number});
     add_array(s, t, r, "state/phase", (mxs_array){NULL, 0, 1, MXS_PHASE_NUMBERS, &t->phase});
@@ -223,7 +234,10 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
   list_shared(s);
 }
 
-static void release_factors(mxs_optim *o) {
+static void release_factors(mxsi_trajectory *t) {
+  mxs_optim *o = &t->optim;
+  mxs_release(&t->best_U);
+  mxs_release(&t->best_V);
   mxs_release(&o->U);
   mxs_release(&o->V);
   mxs_release(&o->memory_U);
@@ -251,12 +265,17 @@ mxs_status mxsi_solver_set_columns(mxs_solver *s, int64_t r, int64_t k) {
   mxs_optim *o = &t->optim;
   const int64_t left = s->problem->n1 * k;
   const int64_t right = s->problem->n2 * k;
-  release_factors(o);
+  release_factors(t);
   t->rule = rule_of(s, t->count.stage);
   memset(o->number, 0, sizeof o->number);
   t->k = k;
   t->count.columns = k;
   o->k = k;
+  t->best = (mxsi_best){.point.iteration = -1.0};
+  if (mxsi_stop_keeps_best(s)) {
+    MXS_TRY(mxs_alloc(left, sizeof *t->best_U, &t->best_U));
+    MXS_TRY(mxs_alloc(right, sizeof *t->best_V, &t->best_V));
+  }
   MXS_TRY(mxs_alloc(left, sizeof *o->U, &o->U));
   MXS_TRY(mxs_alloc(right, sizeof *o->V, &o->V));
   MXS_TRY(mxs_alloc(left, sizeof *o->work_U, &o->work_U));
@@ -383,7 +402,7 @@ void mxs_solver_destroy(mxs_solver **solver) {
   for (int64_t r = 0; s->trajectory != NULL && r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_metrics_destroy(&t->metrics);
-    release_factors(&t->optim);
+    release_factors(t);
     mxs_release(&t->row);
   }
   mxs_release(&s->trajectory);
@@ -404,8 +423,9 @@ int64_t mxs_solver_replicas(const mxs_solver *s) {
 
 void mxs_solver_factors(const mxs_solver *s, int64_t replica, mxs_cmat *U, mxs_cmat *V) {
   const mxsi_trajectory *t = &s->trajectory[replica];
-  *U = mxs_cview(t->optim.U, s->problem->n1, t->k);
-  *V = mxs_cview(t->optim.V, s->problem->n2, t->k);
+  const int best = t->best_U != NULL && t->best.point.iteration >= 0.0;
+  *U = mxs_cview(best ? t->best_U : t->optim.U, s->problem->n1, t->k);
+  *V = mxs_cview(best ? t->best_V : t->optim.V, s->problem->n2, t->k);
 }
 
 int64_t mxs_solver_columns(const mxs_solver *s, int64_t replica, const char *const **names) {
