@@ -170,6 +170,13 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
   return at->G != NULL ? mxs_optim_outside(&t->optim, 1, &fit->outside) : MXS_OK;
 }
 
+/* How the residuals are distributed. Collective. */
+static mxs_status look_closer(mxs_solver *s, mxs_fit *fit) {
+  fit->moments = 1;
+  return mxs_objective_moments(s->objective, &s->points[0], fit->norm * sqrt(fit->scale2),
+                               sqrt(2.0 * fit->loss), fit->train, fit->held_out);
+}
+
 static double relative(const mxs_solver *s) {
   const mxs_problem *p = s->problem;
   return p->y_norm2 > 0.0 ? sqrt(2.0 * (double)p->m_train * s->at[0].loss / p->y_norm2) : 0.0;
@@ -195,7 +202,10 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_result *result = &s->result[0];
   const int last = a->attempt > 4 && a->plain;
-  if (t->count.stage != MXSI_STAGE_PURSUE || result->reason == MXS_REASON_DIVERGED)
+  s->lost = result->reason == MXS_REASON_DIVERGED && !last && (a->attempt < 3 || t->count.kept > 0);
+  if (s->lost)
+    result->reason = MXS_REASON_RUNNING;
+  if (s->lost || t->count.stage != MXSI_STAGE_PURSUE || result->reason == MXS_REASON_DIVERGED)
     return MXS_OK;
   if (!last && result->reason == MXS_REASON_RUNNING &&
       !(is_exact(s) && (a->window == 0 || a->plain) && negligible(s) == 0))
@@ -203,6 +213,10 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
   result->certificate = mxs_certify(&fit);
+  if (result->certificate.status == MXS_RECOVERED_UP_TO_NOISE) {
+    MXS_TRY(look_closer(s, &fit));
+    result->certificate = mxs_certify(&fit);
+  }
   result->certificate.given = 1;
   if (result->reason != MXS_REASON_RUNNING)
     return MXS_OK;
@@ -281,9 +295,16 @@ static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
     return finish(s);
   if (a->attempt == 3)
     return enter_descent(s);
-  if (a->attempt == 4)
+  if (a->attempt == 4 && a->gap > 0)
     return enter_spectral(s, a->gap);
   return finish(s);
+}
+
+/* An attempt whose numbers left the range of doubles: the next one, but the second, or the answer
+ * so far. Collective. */
+static mxs_status give_up(mxs_solver *s) {
+  s->automatic.attempt = s->automatic.attempt < 2 ? 2 : s->automatic.attempt;
+  return next_attempt(s, NULL);
 }
 
 /* An attempt has come to rest: more data, a lower rank, a verdict, or the next attempt.
@@ -304,7 +325,8 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
   MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit->validation, certified)));
   if (fit->held == 0)
     return finish(s);
-  if (!a->lowered && t->k > 1 && fit->smallest < weak && verdict.status != MXS_RECOVERED) {
+  const int too_many = fit->smallest < weak || verdict.doubt == MXS_DOUBT_OVERFITS;
+  if (!a->lowered && t->k > 1 && too_many && verdict.status != MXS_RECOVERED) {
     int64_t strong = t->k - 1;
     while (strong > 1 && singular_value(s, strong - 1) < weak)
       strong--;
@@ -413,6 +435,8 @@ static mxs_status descend(mxs_solver *s) {
 mxs_status mxsi_auto_advance(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   double *room = NULL;
+  if (s->lost)
+    return give_up(s);
   if (only(s)->count.stage == MXSI_STAGE_DESCEND)
     return descend(s);
   const int64_t order = p->n1 < p->n2 ? p->n1 : p->n2;
