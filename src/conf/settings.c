@@ -111,6 +111,11 @@ static const mxs_option options[] = {
          "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
     {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
      .help = "auto: begin with a part of the measurements where there are many more than needed"},
+    {FIELD(jacobian_memory), .type = MXS_OPTION_REAL, .preset = "8", .low = 0, .high = INFINITY,
+     .flags = MXS_OPTION_ABOVE_LOW, .unit = "GB", .section = "Method",
+     .help =
+         "auto: what the compressed Jacobian may take over all ranks; where it would be more it "
+         "covers a part of the measurements, and gradients cover all"},
     {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Method",
      .help = "sgd: measurements of a step, in whole blocks (block_rows)"},

@@ -256,7 +256,7 @@ mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points) {
   mxsi_objective_activate(o, points);
   if (o->active_count == 0)
     return MXS_OK;
-  if (o->jacobian != NULL)
+  if (o->jacobian != NULL && !o->sample.keep_nothing)
     MXS_TRY(mxsi_jacobian_begin(o, &points[0]));
   if (o->dense && !(mxsi_keeps_rows(o) && validation == 0))
     MXS_TRY(mxsi_objective_products(o, points));

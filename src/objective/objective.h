@@ -138,6 +138,10 @@ MXS_CHECKED mxs_status mxs_objective_keep_jacobian(mxs_objective *objective, int
  * largest sample, where samples are windows), and workspaces. Local. */
 int64_t mxs_objective_jacobian_bytes(const mxs_objective *objective);
 
+/** Memory of that for each training measurement of a sample, on the rank that it belongs to; 0
+ * where nothing is kept. Local. */
+int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *objective);
+
 /** out = (1/m) J^T J d, with J of the last pass and m the rows in it. d and out: (n1 + n2) k
  *  numbers, dU over dV; NaN where a sum is not finite. Every row of J is read once; without rows,
  *  one visit to A in both directions. One allreduce, and another reading where the guess of its

@@ -29,7 +29,7 @@
 enum { MOST_INNER = 500, BASES = 6 };
 
 /* Numbers of the state. */
-enum { EPS = MXS_OPTIM_OWN, STEP };
+enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
 
 #define SHARP 0.03  /* smoothing below this part of s_k is over */
 #define FEW 1.5     /* measurements per degree of freedom below which least squares are weighted */
