@@ -3,7 +3,7 @@
 #include "objective_cases.h"
 #include "optim/optim_impl.h"
 
-enum { K = 3, ITERATIONS = 6, SIDE = 11 };
+enum { K = 3, ITERATIONS = 6, SIDE = 11, LEFT = N1 * K, RIGHT = N2 * K, ROOM = SIDE * SIDE + LEFT };
 
 /* ---- one update */
 
@@ -29,8 +29,8 @@ static void set_up(mxs_method method) {
   b.problem = make(gaussian, K, 0.0);
   b.problem->scale2 = 2.5;
   assert_ok(mxs_objective_create(b.problem, MXS_REDUCTION_REPRODUCIBLE, &k, 1, 1, &b.objective));
-  fill(1, N1 * K, b.at.U);
-  fill(2, N2 * K, b.at.V);
+  fill(1, LEFT, b.at.U);
+  fill(2, RIGHT, b.at.V);
   const mxs_point view = view_of(&b.at, K);
   points = &view;
   assert_ok(mxs_objective_pass(b.objective, points, &none, &b.out));
@@ -135,13 +135,13 @@ static void momentum(void **state) {
   (void)state;
   set_up(MXS_METHOD_NESTEROV);
   b.optim.iteration = 3;
-  for (int i = 0; i < N1 * K; i++)
-    b.memory.U[i] = 0.5 * i;
+  for (int64_t i = 0; i < LEFT; i++)
+    b.memory.U[i] = 0.5 * (double)i;
   advance(MXS_METHOD_NESTEROV);
-  for (int i = 0; i < N1 * K; i++) {
+  for (int64_t i = 0; i < LEFT; i++) {
     const double w = b.before.U[i] - 0.1 * b.out.gU[i];
-    assert_true(fabs(b.at.U[i] - (w + 0.9 * (w - 0.5 * i))) < 1e-12 * (1.0 + i));
-    assert_true(fabs(b.memory.U[i] - w) < 1e-13 * (1.0 + i));
+    assert_true(fabs(b.at.U[i] - (w + 0.9 * (w - 0.5 * (double)i))) < 1e-12 * (1.0 + (double)i));
+    assert_true(fabs(b.memory.U[i] - w) < 1e-13 * (1.0 + (double)i));
   }
   tear_down();
 }
@@ -160,10 +160,10 @@ static void preconditioned(void **state) {
     b.optim.iteration = iteration;
     advance(MXS_METHOD_AGN);
     assert_true(iteration == 1
-                    ? stayed(b.before.U, b.at.U, N1 * K)
+                    ? stayed(b.before.U, b.at.U, LEFT)
                     : is_moved_by(b.before.U, b.at.U, b.out.gU, N1, step, b.before.V, N2, 0.0));
     assert_true(iteration == 0
-                    ? stayed(b.before.V, b.at.V, N2 * K)
+                    ? stayed(b.before.V, b.at.V, RIGHT)
                     : is_moved_by(b.before.V, b.at.V, b.out.gV, N2, step, b.before.U, N1, 0.0));
     tear_down();
   }
@@ -172,15 +172,15 @@ static void preconditioned(void **state) {
 /* With two equal columns of V the step of least norm moves both columns of U alike. */
 static void deficient(void **state) {
   (void)state;
-  static double equal[N1 * K];
+  static double equal[LEFT];
   set_up(MXS_METHOD_SCALED_GD);
-  for (int i = 0; i < N2; i++)
+  for (int64_t i = 0; i < N2; i++)
     b.at.V[i * K + 1] = b.at.V[i * K];
-  for (int i = 0; i < N1; i++)
+  for (int64_t i = 0; i < N1; i++)
     for (int j = 0; j < K; j++)
       equal[i * K + j] = b.out.gU[i * K + (j == 1 ? 0 : j)];
   assert_ok(mxsi_optim_precondition(&b.optim, b.at.V, N2, equal, N1));
-  for (int i = 0; i < N1; i++)
+  for (int64_t i = 0; i < N1; i++)
     assert_true(isfinite(equal[i * K]) &&
                 fabs(equal[i * K] - equal[i * K + 1]) < 1e-12 * (1.0 + fabs(equal[i * K])));
   tear_down();
@@ -214,35 +214,35 @@ static double distance(const double *x, const double *y, int64_t count) {
  * after, nor after one that did not help, nor with a large gradient. */
 static void kicks(void **state) {
   (void)state;
-  static double zero[(N1 + N2) * K];
+  static double zero[LEFT + RIGHT];
   set_up(MXS_METHOD_GD);
   b.options.perturb = 0.01;
   b.optim.iteration = 500;
   mxsi_optim_kick(&b.optim, b.out.gU, b.out.gV);
-  assert_true(stayed(b.before.U, b.at.U, N1 * K));
+  assert_true(stayed(b.before.U, b.at.U, LEFT));
   mxsi_optim_kick(&b.optim, zero, zero);
-  const double norm2 = distance(b.before.U, zero, N1 * K) + distance(b.before.V, zero, N2 * K);
-  const double kick2 = distance(b.before.U, b.at.U, N1 * K) + distance(b.before.V, b.at.V, N2 * K);
+  const double norm2 = distance(b.before.U, zero, LEFT) + distance(b.before.V, zero, RIGHT);
+  const double kick2 = distance(b.before.U, b.at.U, LEFT) + distance(b.before.V, b.at.V, RIGHT);
   assert_true(kick2 > 0.0 && kick2 <= 1e-4 * norm2 && kick2 > 0.5e-4 * norm2);
   b.before = b.at;
   b.optim.iteration = 599;
   b.out.loss *= 0.9;
   mxsi_optim_kick(&b.optim, zero, zero);
-  assert_true(stayed(b.before.U, b.at.U, N1 * K));
+  assert_true(stayed(b.before.U, b.at.U, LEFT));
   b.optim.iteration = 600;
   mxsi_optim_kick(&b.optim, zero, zero);
-  assert_false(stayed(b.before.U, b.at.U, N1 * K));
+  assert_false(stayed(b.before.U, b.at.U, LEFT));
   b.before = b.at;
   b.optim.iteration = 800;
   mxsi_optim_kick(&b.optim, zero, zero);
-  assert_true(stayed(b.before.U, b.at.U, N1 * K));
+  assert_true(stayed(b.before.U, b.at.U, LEFT));
   tear_down();
 }
 
 /* ---- bits */
 
 typedef struct outcome {
-  double U[SIDE * SIDE + N1 * K], V[SIDE * SIDE + N1 * K];
+  double U[ROOM], V[ROOM];
   mxs_result result;
 } outcome;
 
