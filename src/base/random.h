@@ -19,7 +19,11 @@ typedef enum mxs_stream {
   MXS_STREAM_START_U = 16,
   MXS_STREAM_START_V = 17,
   MXS_STREAM_HOLD_OUT = 18,
-  MXS_STREAM_RANGE_FINDER = 19
+  MXS_STREAM_RANGE_FINDER = 19,
+  MXS_STREAM_LABEL_NOISE = 20,
+  MXS_STREAM_BATCH = 21,
+  MXS_STREAM_PERTURB_U = 22,
+  MXS_STREAM_PERTURB_V = 23
 } mxs_stream;
 
 /** Philox4x32-10: four output words of one counter and key. */

@@ -146,6 +146,11 @@ void mxs_reducer_guess(mxs_reducer *r, int quantity, double magnitude) {
   r->scales[quantity] = exponent < LEAST_EXPONENT ? LEAST_EXPONENT : exponent;
 }
 
+void mxs_reducer_forget(mxs_reducer *r) {
+  for (int q = 0; q < r->quantities; q++)
+    r->scales[q] = NO_SCALE;
+}
+
 static void commit_exactly(mxs_reducer *r, const double *leaf, int q, int64_t exponent) {
   const int64_t begin = r->start[q];
   const int64_t length = r->start[q + 1] - begin;

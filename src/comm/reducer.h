@@ -26,7 +26,7 @@
 
 #include "mxsense/solve.h"
 
-enum { MXS_REDUCER_WORDS = 4 };
+enum { MXS_REDUCER_WORDS = 6 };
 
 typedef struct mxs_reducer mxs_reducer;
 
@@ -47,6 +47,10 @@ int64_t *mxs_reducer_scales(mxs_reducer *reducer);
 /** Where a quantity has no scale yet, start from the expected magnitude of its largest entry, the
  *  same on all ranks: a guess within the room saves the pass that would find it out. Local. */
 void mxs_reducer_guess(mxs_reducer *reducer, int quantity, double magnitude);
+
+/** Forget all scales: guesses count again, and no bit that follows depends on what was summed
+ *  before. Local. */
+void mxs_reducer_forget(mxs_reducer *reducer);
 
 /** Start a pass: all sums and words zero. Local. */
 void mxs_reducer_begin(mxs_reducer *reducer);

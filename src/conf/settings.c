@@ -4,9 +4,30 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mxs_choice models[] = {{"asymmetric", 0}, {NULL, 0}};
-static const mxs_choice methods[] = {{"gd", 0}, {NULL, 0}};
-static const mxs_choice inits[] = {{"random", 0}, {NULL, 0}};
+static const mxs_choice models[] = {
+    {"asymmetric", MXS_MODEL_ASYMMETRIC}, {"symmetric", MXS_MODEL_SYMMETRIC}, {NULL, 0}};
+static const mxs_choice methods[] = {{"auto", MXS_METHOD_AUTO},
+                                     {"gd", MXS_METHOD_GD},
+                                     {"nesterov", MXS_METHOD_NESTEROV},
+                                     {"sgd", MXS_METHOD_SGD},
+                                     {"scaled_gd", MXS_METHOD_SCALED_GD},
+                                     {"agn", MXS_METHOD_AGN},
+                                     {"riemannian_gd", MXS_METHOD_RIEMANNIAN_GD},
+                                     {"gauss_newton", MXS_METHOD_GAUSS_NEWTON},
+                                     {NULL, 0}};
+static const mxs_choice inits[] = {{"auto", MXS_START_AUTO},
+                                   {"random", MXS_START_RANDOM},
+                                   {"spectral", MXS_START_SPECTRAL},
+                                   {"nystrom", MXS_START_NYSTROM},
+                                   {NULL, 0}};
+static const mxs_choice weights[] = {{"auto", MXS_WEIGHTS_AUTO},
+                                     {"none", MXS_WEIGHTS_NONE},
+                                     {"log_det", MXS_WEIGHTS_LOG_DET},
+                                     {NULL, 0}};
+static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
+                                   {"validation", MXS_STOP_VALIDATION},
+                                   {"discrepancy", MXS_STOP_DISCREPANCY},
+                                   {NULL, 0}};
 static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE},
                                       {"f64", MXS_STORAGE_F64},
                                       {"f32", MXS_STORAGE_F32},
@@ -19,6 +40,7 @@ static const mxs_choice reductions[] = {
 static const mxs_choice svd_routes[] = {{"auto", MXS_SVD_AUTO},
                                         {"replicated", MXS_SVD_REPLICATED},
                                         {"scalapack", MXS_SVD_SCALAPACK},
+                                        {"randomized", MXS_SVD_RANDOMIZED},
                                         {NULL, 0}};
 static const mxs_choice progresses[] = {
     {"auto", MXS_PROGRESS_AUTO}, {"on", MXS_PROGRESS_ON}, {"off", MXS_PROGRESS_OFF}, {NULL, 0}};
@@ -43,9 +65,17 @@ static const mxs_option options[] = {
          "+-1, or the ensemble rademacher, made once and kept; stream: not held, but read from the "
          "problem file at every pass; arithmetic is always f64"},
     {FIELD(model), .type = MXS_OPTION_CHOICE, .preset = "asymmetric", .choices = models,
-     .section = "Method", .help = "the unknown matrix is U V^T"},
+     .section = "Method",
+     .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
     {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
-     .section = "Method", .help = "gd: gradient descent on both factors from a small start"},
+     .section = "Method",
+     .help =
+         "auto: from the data alone to a matrix and a certificate: finds the rank, start and "
+         "steps; gd: gradient descent on both factors from a small start; nesterov: with momentum; "
+         "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
+         "does not depend on the condition of X; agn: the same, one factor at a time; "
+         "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
+         "compressed Jacobian, ten to twenty passes over A"},
     {FIELD(k), .type = MXS_OPTION_INTEGERS, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Method",
      .help =
@@ -53,12 +83,54 @@ static const mxs_option options[] = {
     {FIELD(step), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Method",
      .help =
-         "step size mu; auto: 0.25 / s1, with s1 the top singular value of the back-projection"},
-    {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "random", .choices = inits,
-     .section = "Start",
+         "step size mu; auto: of gd and nesterov 0.25 / s1, with s1 the top singular value of the "
+         "back-projection, of sgd less with small batches; of scaled_gd 0.5, less for many "
+         "columns; of agn 1, less for "
+         "many columns; of riemannian_gd the best along the gradient, from half a pass more"},
+    {FIELD(momentum), .type = MXS_OPTION_REAL, .preset = "0.9", .low = 0, .high = 1,
+     .flags = MXS_OPTION_BELOW_HIGH, .section = "Method", .help = "of nesterov"},
+    {FIELD(line_search), .type = MXS_OPTION_SWITCH, .preset = "false", .section = "Method",
+     .help = "gd, scaled_gd: the best step along the direction, from half a pass more; step is not "
+             "used"},
+    {FIELD(lambda), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
      .help =
-         "random: entries of U and V i.i.d. N(0, alpha^2); file:PATH: /factors/U and /factors/V of "
-         "an HDF5 file, such as a checkpoint"},
+         "scaled_gd, agn: added to the Gram matrices, times s1 / scale^2; for k above the rank"},
+    {FIELD(balance), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
+     .help = "gd, nesterov, sgd: weight of the regulariser ||U^T U - V^T V||^2 / 4, times scale^2; "
+             "1/4 is usual, 0 is none"},
+    {FIELD(label_noise), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
+     .help =
+         "gd, nesterov, sgd: standard deviation of fresh noise on y in every gradient, in units "
+         "of y"},
+    {FIELD(perturb), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
+     .section = "Method",
+     .help = "gd: radius of a random kick, relative to the norm of the factors, where the gradient "
+             "is nearly zero but the residual is not; 0: none"},
+    {FIELD(weights), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = weights,
+     .section = "Method",
+     .help =
+         "gauss_newton: log_det weights the least squares towards low rank, for few measurements "
+         "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
+    {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
+     .help = "auto: begin with a part of the measurements where there are many more than needed"},
+    {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
+     .high = INFINITY, .section = "Method",
+     .help = "sgd: measurements of a step, in whole blocks (block_rows)"},
+    {FIELD(step_decay), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = 1,
+     .section = "Method",
+     .help = "sgd: step t is step / (1 + t / step_delay)^step_decay; 0: constant"},
+    {FIELD(step_delay), .type = MXS_OPTION_REAL, .preset = "100", .low = 0, .high = INFINITY,
+     .flags = MXS_OPTION_ABOVE_LOW, .unit = "iterations", .section = "Method",
+     .help = "sgd: see step_decay"},
+    {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "auto", .choices = inits, .section = "Start",
+     .help =
+         "random: entries of U and V i.i.d. N(0, alpha^2); spectral: leading singular triplets of "
+         "the back-projection; nystrom: a sketch of it; file:PATH: /factors/U and /factors/V of "
+         "an HDF5 file, such as a checkpoint; auto: random for gd, nesterov and sgd, spectral for "
+         "the other methods"},
     {FIELD(alpha), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Start",
      .help = "scale of the random start; auto: 1e-3 sqrt(s1 / scale^2), scale^2 the mean square of "
@@ -76,6 +148,24 @@ static const mxs_option options[] = {
     {FIELD(tolerance), .type = MXS_OPTION_REAL, .preset = "1e-8", .low = 0, .high = INFINITY,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop when the relative residual norm(R)/norm(y) is at most this; 0: never"},
+    {FIELD(stop), .type = MXS_OPTION_CHOICE, .preset = "tolerance", .choices = stops,
+     .section = "Stopping",
+     .help =
+         "tolerance: on the relative residual; validation: that, or patience iterations after the "
+         "lowest held-out loss, and the answer is the point where it was lowest (needs hold_out or "
+         "held-out data); discrepancy: tolerance, or where the residual is as small as noise_std "
+         "lets it "
+         "be"},
+    {FIELD(patience), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
+     .high = INFINITY, .unit = "iterations", .section = "Stopping",
+     .help =
+         "stop: validation: go on so long after the lowest held-out loss; auto: what the smallest "
+         "signal takes to grow tenfold from the start, a thousandfold at least"},
+    {FIELD(noise_std), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
+     .high = INFINITY, .section = "Stopping",
+     .help = "standard deviation of the noise in y, for stop: discrepancy and the error estimate; "
+             "auto: "
+             "that of the problem file"},
     {FIELD(max_walltime), .type = MXS_OPTION_TIME, .preset = "auto", .automatic = "auto",
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop with a checkpoint, and exit code 75, before this start has taken so long; auto: "
@@ -130,7 +220,8 @@ static const mxs_option options[] = {
      .help = "reproducible: the same bits at any number of ranks; fast: plain sums of doubles"},
     {FIELD(svd), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = svd_routes,
      .section = "Arithmetic",
-     .help = "decomposition of the back-projection; scalapack needs --reduction fast"},
+     .help = "decomposition of the back-projection; scalapack needs --reduction fast; randomized: "
+             "the leading part by passes over A, for operators that have no full matrices"},
 };
 
 #undef FIELD
@@ -180,6 +271,13 @@ mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r) {
                        .seed = (uint64_t)s->seed.values[s->seed.count > 1 ? r : 0] +
                                (listed ? 0 : (uint64_t)r),
                        .k = s->k.values[s->k.count > 1 ? r : 0]};
+}
+
+mxs_start mxs_settings_start(const mxs_settings *settings) {
+  for (const mxs_choice *init = inits; init->word != NULL; init++)
+    if (strcmp(settings->init, init->word) == 0)
+      return (mxs_start)init->value;
+  return MXS_START_AUTO;
 }
 
 mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
@@ -233,6 +331,29 @@ static mxs_status check_replicas(const mxs_settings *settings) {
   return MXS_OK;
 }
 
+/* What a method does not take. */
+static mxs_status check_method(const mxs_settings *settings) {
+  const int many = mxs_settings_replicas(settings) > 1;
+  const int method = settings->method;
+  if (settings->line_search && method != MXS_METHOD_GD && method != MXS_METHOD_SCALED_GD)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "line_search: only the methods gd and scaled_gd have one: drop it, or set "
+                    "method: gd or scaled_gd");
+  if (settings->batch > 0 && method != MXS_METHOD_SGD)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "batch: only the method sgd takes batches: drop it, or set method: sgd");
+  if (many && (method == MXS_METHOD_SGD || method == MXS_METHOD_RIEMANNIAN_GD ||
+               method == MXS_METHOD_GAUSS_NEWTON))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "replicas: the methods sgd, riemannian_gd and gauss_newton advance one run at "
+                    "a time: give no list and replicas: 1, or another method");
+  if (many && (settings->line_search || settings->label_noise > 0.0))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%s: not with replicas: give no list and replicas: 1, or drop it",
+                    settings->line_search ? "line_search" : "label_noise");
+  return MXS_OK;
+}
+
 mxs_status mxs_settings_check(const mxs_settings *settings) {
   if (settings->problem == NULL)
     return mxs_fail(
@@ -245,6 +366,7 @@ mxs_status mxs_settings_check(const mxs_settings *settings) {
                     "ranks: set reduction: fast or svd: auto");
   if (settings->quiet != 0 && settings->verbose != 0)
     return mxs_fail(MXS_ERR_SETTINGS, "quiet: cannot be combined with verbose: drop one");
+  MXS_TRY(check_method(settings));
   return check_replicas(settings);
 }
 

@@ -1,4 +1,4 @@
-#include "objective/objective_impl.h"
+#include "objective/jacobian.h"
 
 #include "la/la.h"
 #include "op/op.h"
@@ -52,10 +52,16 @@ mxsi_range mxsi_block_range(const mxs_data *data, int64_t j) {
 
 /* Losses of one block; the residual of what is held out is then cleared, for operators that take no
  * weights. */
-static void add_losses(
-    const mxs_data *data, const mxsi_range *range, double *w, double *loss, double *validation) {
+static void add_losses(const mxs_data *data,
+                       const mxsi_range *range,
+                       const double *targets,
+                       double *w,
+                       double *loss,
+                       double *validation) {
+  const double *y = data->y + range->at;
   for (int64_t i = 0; i < range->count; i++) {
-    const double square = w[i] * w[i];
+    const double residual = w[i] + (targets[i] - y[i]); /* without label noise */
+    const double square = residual * residual;
     if (data->weight != NULL && data->weight[range->at + i] == 0.0) {
       *validation += square;
       w[i] = 0.0;
@@ -66,7 +72,7 @@ static void add_losses(
 }
 
 /* Operators that do not plan take one matrix at a time. */
-static mxs_status run_pass(const mxs_data *data, const mxs_pass *pass) {
+mxs_status mxsi_objective_visit(const mxs_data *data, const mxs_pass *pass) {
   if (data->op->plan != NULL || pass->replicas == 1)
     return data->op->pass(data->self, pass);
   mxs_pass one = *pass;
@@ -98,6 +104,7 @@ static mxs_status train_matrices(mxs_objective *o, int t, int64_t j, const mxs_p
   const mxsi_range range = mxsi_block_range(data, j);
   const size_t bytes = (size_t)(p->n1 * p->n2) * sizeof(double);
   mxsi_worker *worker = &o->worker[t];
+  const double *targets = mxsi_sample_targets(o, worker, &range);
   double *free_G = worker->G;
   for (int64_t a = 0; a < o->active_count; a++) {
     const mxsi_replica *r = &o->replica[o->active[a]];
@@ -111,16 +118,16 @@ static mxs_status train_matrices(mxs_objective *o, int t, int64_t j, const mxs_p
                          .count = range.count,
                          .replicas = o->active_count,
                          .x = o->x,
-                         .y = data->y + range.at,
+                         .y = targets,
                          .weight = data->weight != NULL ? data->weight + range.at : NULL,
                          .w = worker->w,
                          .stride = o->rows,
                          .g = worker->g,
                          .thread = t};
-  MXS_TRY(run_pass(data, &pass));
+  MXS_TRY(mxsi_objective_visit(data, &pass));
   for (int64_t a = 0; a < o->active_count; a++) {
     const mxsi_replica *r = &o->replica[o->active[a]];
-    add_losses(data, &range, worker->w + a * o->rows, worker->leaf + r->start[LEAF_LOSS],
+    add_losses(data, &range, targets, worker->w + a * o->rows, worker->leaf + r->start[LEAF_LOSS],
                worker->leaf + r->start[LEAF_VALIDATION]);
     if (!r->full)
       project(o, r, worker->g[a], &points[o->active[a]], worker->leaf);
@@ -130,11 +137,12 @@ static mxs_status train_matrices(mxs_objective *o, int t, int64_t j, const mxs_p
 
 static mxs_status residual_of_factors(const mxs_data *data,
                                       const mxsi_range *range,
+                                      const double *y,
                                       const mxs_point *at,
                                       double *w) {
   MXS_TRY(data->op->apply(data->self, range->first, range->count, at->U, at->V, w));
   for (int64_t i = 0; i < range->count; i++)
-    w[i] -= data->y[range->at + i];
+    w[i] -= y[i];
   return MXS_OK;
 }
 
@@ -144,11 +152,17 @@ static mxs_status train_factors(mxs_objective *o, int t, int64_t j, const mxs_po
   const mxsi_range range = mxsi_block_range(data, j);
   double *leaf = o->worker[t].leaf;
   double *w = o->worker[t].w;
+  const double *targets = mxsi_sample_targets(o, &o->worker[t], &range);
   for (int64_t a = 0; a < o->active_count; a++) {
     const mxsi_replica *r = &o->replica[o->active[a]];
     const mxs_point *at = &points[o->active[a]];
-    MXS_TRY(residual_of_factors(data, &range, at, w));
-    add_losses(data, &range, w, leaf + r->start[LEAF_LOSS], leaf + r->start[LEAF_VALIDATION]);
+    MXS_TRY(residual_of_factors(data, &range, targets, at, w));
+    add_losses(data, &range, targets, w, leaf + r->start[LEAF_LOSS],
+               leaf + r->start[LEAF_VALIDATION]);
+    if (r->full) {
+      MXS_TRY(mxsi_project_columns(p, &range, w, o->worker[t].G, leaf + r->start[LEAF_GU]));
+      continue;
+    }
     MXS_TRY(data->op->adjoint_mul(data->self, range.first, range.count, w, 0, at->V,
                                   mxs_view(leaf + r->start[LEAF_GU], p->n1, r->k)));
     MXS_TRY(data->op->adjoint_mul(data->self, range.first, range.count, w, 1, at->U,
@@ -170,32 +184,33 @@ static mxs_status validate(mxs_objective *o, int t, int64_t j, const mxs_point *
                            .w = worker->w,
                            .stride = o->rows,
                            .thread = t};
-    MXS_TRY(run_pass(data, &pass));
+    MXS_TRY(mxsi_objective_visit(data, &pass));
   }
   for (int64_t a = 0; a < o->active_count; a++) {
     double *w = worker->w + a * o->rows;
     double *sum = worker->leaf + o->replica[o->active[a]].start[LEAF_VALIDATION];
     if (!o->dense)
-      MXS_TRY(residual_of_factors(data, &range, &points[o->active[a]], w));
+      MXS_TRY(residual_of_factors(data, &range, data->y + range.at, &points[o->active[a]], w));
     for (int64_t i = 0; i < range.count; i++)
       *sum += w[i] * w[i];
   }
   return MXS_OK;
 }
 
-/* Jobs are the training blocks of this rank, then those held out. */
+/* Jobs are the training blocks of this rank in the sample, then those held out. */
 static mxs_status block_job(mxs_objective *o, int t, int64_t job, void *ctx) {
   const mxs_point *points = ctx;
   const mxsi_replica *last = &o->replica[o->replicas - 1];
-  const int64_t train = o->problem->train.blocks.own_count;
   double *leaf = o->worker[t].leaf;
   memset(leaf, 0, (size_t)last->start[LEAF_QUANTITIES] * sizeof *leaf);
-  if (job >= train)
-    MXS_TRY(validate(o, t, job - train, points));
+  if (job >= o->sampled_count)
+    MXS_TRY(validate(o, t, job - o->sampled_count, points));
+  else if (mxsi_keeps_rows(o))
+    MXS_TRY(mxsi_jacobian_block(o, t, job));
   else if (o->dense)
-    MXS_TRY(train_matrices(o, t, job, points));
+    MXS_TRY(train_matrices(o, t, o->sampled[job], points));
   else
-    MXS_TRY(train_factors(o, t, job, points));
+    MXS_TRY(train_factors(o, t, o->sampled[job], points));
 #pragma omp critical(mxs_commit)
   mxs_reducer_commit(o->reducer, leaf);
   return MXS_OK;
@@ -223,21 +238,27 @@ static mxs_status form_products(mxs_objective *o, const mxs_point *points) {
     o->x[a] = o->replica[o->active[a]].X;
   MXS_TRY(mxsi_objective_run(o, o->active_count * panels, product_job, (void *)(uintptr_t)points));
   MXS_TRY(mxsi_op_point(p->train.op, p->train.self, o->active_count, o->x));
-  if (p->validation.blocks.m > 0)
+  if (p->validation.blocks.m > 0 && !o->sample.skip_validation)
     MXS_TRY(mxsi_op_point(p->validation.op, p->validation.self, o->active_count, o->x));
   return MXS_OK;
 }
 
-mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points) {
-  const mxs_problem *p = o->problem;
+void mxsi_objective_activate(mxs_objective *o, const mxs_point *points) {
   o->active_count = 0;
   for (int64_t r = 0; r < o->replicas; r++)
     if (!points[r].idle)
       o->active[o->active_count++] = r;
+}
+
+mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points) {
+  const int64_t validation =
+      o->sample.skip_validation ? 0 : o->problem->validation.blocks.own_count;
+  mxsi_objective_activate(o, points);
   if (o->active_count == 0)
     return MXS_OK;
-  if (o->dense)
+  if (o->jacobian != NULL)
+    MXS_TRY(mxsi_jacobian_begin(o, &points[0]));
+  if (o->dense && !(mxsi_keeps_rows(o) && validation == 0))
     MXS_TRY(form_products(o, points));
-  return mxsi_objective_run(o, p->train.blocks.own_count + p->validation.blocks.own_count,
-                            block_job, (void *)(uintptr_t)points);
+  return mxsi_objective_run(o, o->sampled_count + validation, block_job, (void *)(uintptr_t)points);
 }

@@ -1,4 +1,4 @@
-#include "objective/objective_impl.h"
+#include "objective/jacobian.h"
 
 #include "base/hash.h"
 #include "base/place.h"
@@ -12,16 +12,16 @@ static int64_t leaf_length(const mxs_objective *o) {
   return o->replica[o->replicas - 1].start[LEAF_QUANTITIES];
 }
 
-static void lay_out(mxs_objective *o, const int64_t *k) {
+static void lay_out(mxs_objective *o) {
   const mxs_problem *p = o->problem;
   const int64_t entries = p->n1 * p->n2;
   int64_t start = 0;
   for (int64_t r = 0; r < o->replicas; r++) {
     mxsi_replica *replica = &o->replica[r];
-    replica->k = k[r];
-    replica->full = o->dense && (p->n1 + p->n2) * k[r] >= entries;
-    const int64_t lengths[LEAF_QUANTITIES] = {[LEAF_GU] = replica->full ? entries : p->n1 * k[r],
-                                              [LEAF_GV] = replica->full ? 0 : p->n2 * k[r],
+    replica->full = o->whole || (o->dense && (p->n1 + p->n2) * replica->k >= entries);
+    const int64_t lengths[LEAF_QUANTITIES] = {[LEAF_GU] =
+                                                  replica->full ? entries : p->n1 * replica->k,
+                                              [LEAF_GV] = replica->full ? 0 : p->n2 * replica->k,
                                               [LEAF_LOSS] = 1,
                                               [LEAF_VALIDATION] = 1};
     replica->start[0] = start;
@@ -44,13 +44,14 @@ static mxs_status allocate_replica(const mxs_objective *o, mxsi_replica *r) {
 
 static mxs_status allocate_worker(const mxs_objective *o, mxsi_worker *worker) {
   const mxs_problem *p = o->problem;
-  int64_t formed = 0;
+  int64_t room = o->dense ? 0 : p->n2 * MXSI_COLUMNS;
   for (int64_t r = 0; r < o->replicas; r++)
-    formed += o->dense && !o->replica[r].full;
+    room += o->dense && !o->replica[r].full ? p->n1 * p->n2 : 0;
   MXS_TRY(mxs_alloc(leaf_length(o), sizeof *worker->leaf, &worker->leaf));
   MXS_TRY(mxs_alloc(o->replicas * o->rows, sizeof *worker->w, &worker->w));
+  MXS_TRY(mxs_alloc(o->rows + 2 * MXSI_NOISE_STEP, sizeof *worker->y, &worker->y));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *worker->g, &worker->g));
-  return mxs_alloc(formed * p->n1 * p->n2, sizeof *worker->G, &worker->G);
+  return mxs_alloc(room, sizeof *worker->G, &worker->G);
 }
 
 static mxs_status plan(const mxs_objective *o) {
@@ -77,18 +78,41 @@ static mxs_status make_reducer(mxs_objective *o) {
   return status;
 }
 
+/* What depends on the form of the gradient. */
+static mxs_status allocate_sums(mxs_objective *o) {
+  lay_out(o);
+  for (int64_t r = 0; r < o->replicas; r++)
+    MXS_TRY(allocate_replica(o, &o->replica[r]));
+  for (int t = 0; t < o->threads; t++)
+    MXS_TRY(allocate_worker(o, &o->worker[t]));
+  return make_reducer(o);
+}
+
+static void release_sums(mxs_objective *o) {
+  mxs_reducer_destroy(&o->reducer);
+  for (int64_t r = 0; o->replica != NULL && r < o->replicas; r++) {
+    mxs_release(&o->replica[r].X);
+    mxs_release(&o->replica[r].gU);
+  }
+  for (int t = 0; o->worker != NULL && t < o->threads; t++) {
+    mxs_release(&o->worker[t].leaf);
+    mxs_release(&o->worker[t].w);
+    mxs_release(&o->worker[t].y);
+    mxs_release(&o->worker[t].g);
+    mxs_release(&o->worker[t].G);
+  }
+}
+
 static mxs_status allocate(mxs_objective *o, const int64_t *k) {
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->replica, &o->replica));
   MXS_TRY(mxs_alloc(o->threads, sizeof *o->worker, &o->worker));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->active, &o->active));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->x, &o->x));
-  lay_out(o, k);
   for (int64_t r = 0; r < o->replicas; r++)
-    MXS_TRY(allocate_replica(o, &o->replica[r]));
-  for (int t = 0; t < o->threads; t++)
-    MXS_TRY(allocate_worker(o, &o->worker[t]));
+    o->replica[r].k = k[r];
+  MXS_TRY(mxsi_sample_create(o));
   MXS_TRY(plan(o));
-  return make_reducer(o);
+  return allocate_sums(o);
 }
 
 mxs_status mxs_objective_create(mxs_problem *problem,
@@ -121,23 +145,25 @@ void mxs_objective_destroy(mxs_objective **objective) {
   mxs_objective *o = *objective;
   if (o == NULL)
     return;
-  mxs_reducer_destroy(&o->reducer);
-  for (int64_t r = 0; o->replica != NULL && r < o->replicas; r++) {
-    mxs_release(&o->replica[r].X);
-    mxs_release(&o->replica[r].gU);
-  }
-  for (int t = 0; o->worker != NULL && t < o->threads; t++) {
-    mxs_release(&o->worker[t].leaf);
-    mxs_release(&o->worker[t].w);
-    mxs_release(&o->worker[t].g);
-    mxs_release(&o->worker[t].G);
-  }
+  mxsi_jacobian_destroy(o);
+  mxsi_line_destroy(o);
+  release_sums(o);
   mxs_release(&o->replica);
   mxs_release(&o->worker);
+  mxs_release(&o->sampled);
+  mxs_release(&o->train_count);
   mxs_release(&o->active);
   mxs_release(&o->S);
   mxs_release(&o->x);
   mxs_release(objective);
+}
+
+mxs_status mxs_objective_keep_gradient(mxs_objective *o) {
+  if (o->whole)
+    return MXS_OK;
+  o->whole = 1;
+  release_sums(o);
+  return mxs_comm_agree(o->problem->comm, allocate_sums(o));
 }
 
 int64_t *mxs_objective_scales(mxs_objective *objective, int64_t replica) {
@@ -200,20 +226,25 @@ static mxs_status evaluate(
     mxs_objective *o, int64_t r, const mxs_point *at, mxs_reduced *reduced, mxs_evaluation *out) {
   const mxs_problem *p = o->problem;
   const mxsi_replica *replica = &o->replica[r];
-  const double m = (double)p->m_train;
+  const int64_t train = reduced->words[WORD_TRAIN];
+  const int64_t held = reduced->words[WORD_HELD];
+  const double m = train > 0 ? (double)train : 1.0;
   double *sum = reduced->sum;
-  *out = (mxs_evaluation){.gU = sum + replica->start[LEAF_GU], .gV = sum + replica->start[LEAF_GV]};
+  *out = (mxs_evaluation){.gU = sum + replica->start[LEAF_GU],
+                          .gV = sum + replica->start[LEAF_GV],
+                          .train = train,
+                          .held = held};
   for (int q = 0; q < LEAF_QUANTITIES; q++)
     out->nonfinite = out->nonfinite || reduced->nonfinite[r * LEAF_QUANTITIES + q] > 0;
   for (int64_t i = replica->start[LEAF_GU]; i < replica->start[LEAF_LOSS]; i++)
     sum[i] /= m;
   out->loss = sum[replica->start[LEAF_LOSS]] / (2.0 * m);
   out->validation_loss =
-      p->m_validation > 0 ? sum[replica->start[LEAF_VALIDATION]] / (2.0 * (double)p->m_validation)
-                          : (double)NAN;
+      held > 0 ? sum[replica->start[LEAF_VALIDATION]] / (2.0 * (double)held) : (double)NAN;
   if (!replica->full)
     return MXS_OK;
   whole of = {replica, at, out->gU};
+  out->G = out->gU;
   const int64_t jobs =
       (p->n1 + MXSI_PANEL - 1) / MXSI_PANEL + (p->n2 + MXSI_PANEL - 1) / MXSI_PANEL;
   out->gU = replica->gU;
@@ -221,10 +252,9 @@ static mxs_status evaluate(
   return mxsi_objective_run(o, jobs, project_job, &of);
 }
 
-/* Digest of the points, which all ranks hold alike. */
-static uint64_t digest_points(const mxs_objective *o, const mxs_point *points) {
+uint64_t mxsi_points_digest(const mxs_point *points, int64_t count) {
   uint64_t digest = 0;
-  for (int64_t r = 0; r < o->replicas; r++) {
+  for (int64_t r = 0; r < count; r++) {
     const mxs_cmat factors[2] = {points[r].U, points[r].V};
     for (int f = 0; f < 2; f++) {
       const int contiguous = factors[f].ld == factors[f].cols;
@@ -238,9 +268,8 @@ static uint64_t digest_points(const mxs_objective *o, const mxs_point *points) {
   return digest;
 }
 
-/* The points as they were when the pass began. */
-static mxs_status check_points(const mxs_objective *o, const mxs_point *points, uint64_t before) {
-  if (digest_points(o, points) == before)
+mxs_status mxsi_points_check(const mxs_point *points, int64_t count, uint64_t before) {
+  if (mxsi_points_digest(points, count) == before)
     return MXS_OK;
   return mxs_fail(MXS_ERR_CORRUPT, "the factors changed in memory during a pass over A");
 }
@@ -251,21 +280,24 @@ mxs_status mxs_objective_pass(mxs_objective *o,
                               mxs_evaluation *out) {
   mxs_status status = MXS_OK;
   mxs_reduced reduced = {0};
-  const uint64_t state = digest_points(o, points);
+  const uint64_t state = mxsi_points_digest(points, o->replicas);
   (void)mxs_place_enter("computes");
   guess_scales(o, points);
   do {
     const double begin = MPI_Wtime();
     mxs_reducer_begin(o->reducer);
     status = mxsi_objective_blocks(o, points);
-    status = status == MXS_OK ? check_points(o, points, state) : status;
+    status = status == MXS_OK ? mxsi_points_check(points, o->replicas, state) : status;
     mxs_reducer_count(o->reducer, WORD_FAILED, status != MXS_OK);
     mxs_reducer_count(o->reducer, WORD_STOP, requests->stop);
     mxs_reducer_count(o->reducer, WORD_CHECKPOINT, requests->checkpoint);
     mxs_reducer_count(o->reducer, WORD_WALLTIME, requests->walltime);
+    if (o->active_count > 0)
+      mxsi_sample_count(o, !o->sample.skip_validation, o->reducer);
     o->compute_s += MPI_Wtime() - begin;
     MXS_TRY(mxs_reducer_finish(o->reducer, state, &reduced));
     o->passes++;
+    o->visits += reduced.words[WORD_TRAIN] + reduced.words[WORD_HELD];
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
   if (reduced.words[WORD_FAILED] > 0)
     return mxs_comm_agree(o->problem->comm, status);
@@ -275,6 +307,8 @@ mxs_status mxs_objective_pass(mxs_objective *o,
   for (int64_t r = 0; r < o->replicas; r++)
     if (!points[r].idle)
       MXS_TRY(evaluate(o, r, &points[r], &reduced, &out[r]));
+  if (o->jacobian != NULL && o->active_count > 0)
+    o->jacobian->valid = 1;
   o->compute_s += MPI_Wtime() - begin;
   return MXS_OK;
 }
@@ -286,7 +320,9 @@ mxs_objective_profile mxs_objective_get_profile(const mxs_objective *o) {
     generate_s += mxsi_op_info(p->validation.op, p->validation.self).generate_s;
   return (mxs_objective_profile){.compute_s = o->compute_s,
                                  .generate_s = generate_s / o->threads,
-                                 .reduce_s = mxs_reducer_seconds(o->reducer) + o->other_reduce_s,
+                                 .reduce_s = mxs_reducer_seconds(o->reducer) +
+                                             mxsi_line_seconds(o->line) + o->other_reduce_s,
                                  .passes = o->passes,
+                                 .visits = o->visits,
                                  .reduce_bytes = mxs_reducer_bytes(o->reducer)};
 }

@@ -2,6 +2,7 @@
 #include "problem/file.h"
 #include "run/run_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 /* k: auto needs the shape of the problem. */
@@ -10,6 +11,7 @@ static mxs_status resolve(mxsi_run *run) {
   MXS_TRY(mxs_problem_peek_all(run->comm, run->settings.problem, &header));
   mxs_settings_resolve(&run->settings, header.n1, header.n2);
   mxs_status status = mxs_settings_echo(&run->settings, &run->config);
+  run->noise_std = isnan(run->settings.noise_std) ? header.noise_std : run->settings.noise_std;
   if (status == MXS_OK)
     status = mxsi_replicas_create(run);
   return mxs_comm_agree(run->comm, status);
@@ -89,6 +91,23 @@ static mxs_status create_solver(mxsi_run *run) {
   options.replicas = replicas;
   options.replica_count = run->replicas;
   options.threads = (int)settings->threads;
+  options.method = (mxs_method)settings->method;
+  options.model = (mxs_model)settings->model;
+  options.start = mxs_settings_start(settings);
+  options.momentum = settings->momentum;
+  options.lambda = settings->lambda;
+  options.balance = settings->balance;
+  options.label_noise = settings->label_noise;
+  options.perturb = settings->perturb;
+  options.line_search = settings->line_search;
+  options.batch = settings->batch;
+  options.step_decay = settings->step_decay;
+  options.step_delay = settings->step_delay;
+  options.weights = (mxs_weights)settings->weights;
+  options.progressive = settings->progressive;
+  options.stop = (mxs_stop)settings->stop;
+  options.patience = settings->patience;
+  options.noise_std = run->noise_std;
   options.max_iterations = settings->max_iterations;
   options.tolerance = settings->tolerance;
   options.metrics_every = settings->metrics_every;
@@ -152,7 +171,10 @@ static mxs_status restore_histories(mxsi_run *run) {
 
 static mxs_status restore(mxsi_run *run) {
   mxs_array *arrays = NULL;
-  const int64_t count = mxs_solver_state(run->solver, &arrays);
+  int64_t count = mxs_solver_shapes(run->solver, &arrays);
+  MXS_TRY(mxs_comm_agree(run->comm, mxs_ckpt_fill(run->resumed, arrays, count)));
+  MXS_TRY(mxs_solver_reshape(run->solver));
+  count = mxs_solver_state(run->solver, &arrays);
   mxs_status status = mxs_ckpt_fill(run->resumed, arrays, count);
   if (status == MXS_OK)
     status = restore_histories(run);

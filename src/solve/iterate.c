@@ -1,6 +1,5 @@
 #include "solve/solve_impl.h"
 
-#include "base/random.h"
 #include "la/la.h"
 
 #include <math.h>
@@ -9,51 +8,12 @@
 /* Loss beyond this multiple of the larger of its first value and f(0, 0) is divergence. */
 #define DIVERGED 1e6
 
-static void random_factor(
-    uint64_t seed, mxs_stream stream, double alpha, int64_t rows, int64_t k, double *factor) {
-  for (int64_t i = 0; i < rows; i++)
-    mxs_random_gaussian_row(seed, stream, i, k, factor + i * k);
-  for (int64_t i = 0; i < rows * k; i++)
-    factor[i] *= alpha;
-}
-
-static void start_trajectory(mxs_solver *s, int64_t r) {
-  const mxs_problem *p = s->problem;
-  mxsi_trajectory *t = &s->trajectory[r];
-  const double s1 = s->spectrum.s[0];
-  const double top = s1 / p->scale2;
-  const double automatic_alpha = top > 0.0 && isfinite(top) ? 1e-3 * sqrt(top) : 1e-3;
-  t->number.s1 = s1;
-  t->number.alpha = isnan(t->want.alpha) ? automatic_alpha : t->want.alpha;
-  t->number.step = !isnan(t->want.step) ? t->want.step : s1 > 0.0 ? 0.25 / s1 : 1.0;
-  t->number.loss_start = (double)NAN;
-  t->count.gap_rank = mxs_gap_rank(s->spectrum.s, s->spectrum.count, t->k);
-  if (s->start_U != NULL) {
-    memcpy(t->U, s->start_U, (size_t)(p->n1 * t->k) * sizeof *t->U);
-    memcpy(t->V, s->start_V, (size_t)(p->n2 * t->k) * sizeof *t->V);
-  } else {
-    random_factor(t->want.seed, MXS_STREAM_START_U, t->number.alpha, p->n1, t->k, t->U);
-    random_factor(t->want.seed, MXS_STREAM_START_V, t->number.alpha, p->n2, t->k, t->V);
-  }
-  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
-  t->count.passes = mxsi_solver_passes(s);
-  t->count.started = 1;
-}
-
-/* Spectrum, automatic settings and the starts: once in the life of a run. Collective. */
-static mxs_status start(mxs_solver *s) {
-  const mxs_solve_options *o = &s->options;
-  MXS_TRY(mxs_spectrum_compute(s->problem, s->objective, o->svd, o->reduction, &s->spectrum));
-  for (int64_t r = 0; r < s->replicas; r++)
-    start_trajectory(s, r);
-  return MXS_OK;
-}
-
 static mxs_status check_restored(const mxs_solver *s) {
   for (int64_t r = 0; r < s->replicas; r++) {
     const mxsi_trajectory *t = &s->trajectory[r];
     if (t->count.started != 1 || t->count.iteration < 0 || t->count.gap_rank < 1 ||
-        t->count.gap_rank > s->spectrum.count || !(t->number.step > 0.0))
+        t->count.gap_rank > s->spectrum.count || !(t->number.step > 0.0) ||
+        t->count.columns != t->k)
       return mxs_fail(MXS_ERR_DATA,
                       "the saved state does not make sense: it was not written by a solver");
   }
@@ -64,17 +24,17 @@ static mxs_status check_restored(const mxs_solver *s) {
  * still do is for the options of now to tell. */
 mxs_status mxs_solver_restored(mxs_solver *s) {
   MXS_TRY(mxs_comm_agree(s->problem->comm, check_restored(s)));
-  int64_t passes = 0;
+  int64_t visits = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
     const mxsi_trajectory *t = &s->trajectory[r];
     memcpy(mxs_objective_scales(s->objective, r), t->scales, sizeof t->scales);
-    passes = t->count.passes > passes ? t->count.passes : passes;
+    visits = t->count.visits > visits ? t->count.visits : visits;
   }
-  s->passes_before = mxs_objective_get_profile(s->objective).passes - passes;
+  s->visits_before = mxs_objective_get_profile(s->objective).visits - visits;
   return MXS_OK;
 }
 
-static double relative_residual(const mxs_problem *p, double loss) {
+double mxsi_relative_residual(const mxs_problem *p, double loss) {
   return p->y_norm2 > 0.0 ? sqrt(2.0 * (double)p->m_train * loss / p->y_norm2) : 0.0;
 }
 
@@ -94,28 +54,44 @@ static int diverged(const mxs_problem *p, mxsi_trajectory *t, const mxs_evaluati
   return at->loss > DIVERGED * fmax(t->number.loss_start, zero);
 }
 
-static mxs_reason end_reason(const mxs_solver *s, int64_t r, const mxs_requests *requests) {
+static mxs_reason end_reason(mxs_solver *s, int64_t r, const mxs_requests *requests) {
+  const mxs_reason by_rule = mxsi_stop_watch(s, r);
   const mxs_solve_options *o = &s->options;
-  if (o->tolerance > 0.0 && s->result[r].relative_residual <= o->tolerance)
+  if (o->method != MXS_METHOD_AUTO && o->tolerance > 0.0 &&
+      s->result[r].relative_residual <= o->tolerance)
     return MXS_REASON_TOLERANCE;
+  if (o->method != MXS_METHOD_AUTO && s->trajectory[r].optim.number[MXS_OPTIM_STATIONARY] > 0.0)
+    return MXS_REASON_STATIONARY;
   if (s->trajectory[r].count.iteration >= o->max_iterations)
     return MXS_REASON_TARGET;
+  if (by_rule != MXS_REASON_RUNNING)
+    return by_rule;
   if (requests->stop > 0)
     return MXS_REASON_STOPPED;
   return requests->walltime > 0 ? MXS_REASON_WALLTIME : MXS_REASON_RUNNING;
 }
 
-/* What the pass, which took `passes` over A, says of a trajectory. */
-static void judge(mxs_solver *s, int64_t r, const mxs_requests *requests, int64_t passes) {
+/* Visits as passes over all measurements, held-out ones included. */
+static double passes_of(const mxs_problem *p, int64_t visits) {
+  return (double)visits / (double)(p->train.blocks.m + p->validation.blocks.m);
+}
+
+/* What the evaluation, which took `visits`, says of a trajectory. Only one of all measurements
+ * tells whether it has come to its end. */
+static void judge(
+    mxs_solver *s, int64_t r, const mxs_requests *requests, int64_t visits, int whole) {
   mxsi_trajectory *t = &s->trajectory[r];
   const mxs_evaluation *at = &s->at[r];
   mxs_result *result = &s->result[r];
   result->iterations = t->count.iteration;
   result->loss = at->loss;
   result->validation_loss = at->validation_loss;
-  result->relative_residual = relative_residual(s->problem, at->loss);
-  result->reason = diverged(s->problem, t, at) ? MXS_REASON_DIVERGED : end_reason(s, r, requests);
-  result->passes_over_A = (double)(t->count.passes + passes);
+  result->relative_residual = mxsi_relative_residual(s->problem, at->loss);
+  if (diverged(s->problem, t, at))
+    result->reason = MXS_REASON_DIVERGED;
+  else if (whole)
+    result->reason = end_reason(s, r, requests);
+  result->passes_over_A = passes_of(s->problem, t->count.visits + visits);
   t->next_phase = t->phase;
 }
 
@@ -126,7 +102,7 @@ static int is_regular(const mxs_solver *s, const mxsi_trajectory *t) {
 /* The trajectories of this pass whose row is due. */
 static int needs_row(const mxs_solver *s, int64_t r) {
   const mxsi_trajectory *t = &s->trajectory[r];
-  return !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
+  return s->whole && !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
          (is_regular(s, t) || s->result[r].reason != MXS_REASON_RUNNING);
 }
 
@@ -139,20 +115,25 @@ static void common_seconds(mxs_solver *s) {
       s->trajectory[r].number.seconds = seconds;
 }
 
+double mxsi_solver_grad_norm(const mxs_solver *s, int64_t r) {
+  const mxs_evaluation *at = &s->at[r];
+  const int64_t k = s->trajectory[r].k;
+  return hypot(mxs_la_frobenius(mxs_cview(at->gU, s->problem->n1, k)),
+               mxs_la_frobenius(mxs_cview(at->gV, s->problem->n2, k)));
+}
+
 /* A row of metrics; the phase after it waits until the checkpoint has been written. */
 static mxs_status report(mxs_solver *s, int64_t r, const mxs_hooks *hooks) {
-  const mxs_problem *p = s->problem;
   mxsi_trajectory *t = &s->trajectory[r];
   const mxs_evaluation *at = &s->at[r];
   const double begin = MPI_Wtime();
   const mxs_iterate iterate = {.iteration = t->count.iteration,
-                               .gap_rank = t->count.gap_rank,
+                               .gap_rank = t->count.gap_rank < t->k ? t->count.gap_rank : t->k,
                                .seconds = t->number.seconds,
                                .loss = at->loss,
                                .validation_loss = at->validation_loss,
                                .relative_residual = s->result[r].relative_residual,
-                               .grad_norm = hypot(mxs_la_frobenius(mxs_cview(at->gU, p->n1, t->k)),
-                                                  mxs_la_frobenius(mxs_cview(at->gV, p->n2, t->k))),
+                               .grad_norm = mxsi_solver_grad_norm(s, r),
                                .step = t->number.step,
                                .U = s->points[r].U,
                                .V = s->points[r].V};
@@ -180,19 +161,21 @@ static mxs_status report_all(mxs_solver *s, const mxs_hooks *hooks, int checkpoi
   return mxs_comm_agree(s->problem->comm, status);
 }
 
-/* The step of a trajectory that goes on. */
-static void descend(mxs_solver *s, int64_t r) {
-  const mxs_problem *p = s->problem;
+/* The update of a trajectory that goes on. Collective. */
+static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
-  const double step = t->number.step;
+  mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
-  t->count.passes = mxsi_solver_passes(s);
-  t->count.iteration++;
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
-  for (int64_t i = 0; i < p->n1 * t->k; i++)
-    t->U[i] -= step * s->at[r].gU[i];
-  for (int64_t i = 0; i < p->n2 * t->k; i++)
-    t->V[i] -= step * s->at[r].gV[i];
+  o->iteration = t->count.iteration++;
+  o->step = t->number.step;
+  o->s1 = t->number.s1;
+  const mxs_status status =
+      s->options.method == MXS_METHOD_AUTO ? mxsi_auto_advance(s) : t->rule->advance(o);
+  t->count.visits = mxsi_solver_visits(s);
+  if (status == MXS_ERR_NUMERIC)
+    s->result[r].reason = MXS_REASON_DIVERGED;
+  return status == MXS_ERR_NUMERIC ? MXS_OK : status;
 }
 
 /* Points of the pass; returns the furthest iteration among them. */
@@ -200,7 +183,8 @@ static int64_t choose_points(mxs_solver *s) {
   int64_t furthest = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
     const mxsi_trajectory *t = &s->trajectory[r];
-    mxs_solver_factors(s, r, &s->points[r].U, &s->points[r].V);
+    s->points[r].U = mxs_cview(t->optim.U, s->problem->n1, t->k);
+    s->points[r].V = mxs_cview(t->optim.V, s->problem->n2, t->k);
     s->points[r].idle = s->result[r].reason != MXS_REASON_RUNNING;
     if (!s->points[r].idle && t->count.iteration > furthest)
       furthest = t->count.iteration;
@@ -216,22 +200,14 @@ static int64_t count_running(const mxs_solver *s) {
 }
 
 mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count) {
-  int stopped = 0;
-  int late = 0;
-  int target = 0;
-  int tolerance = 0;
-  for (int64_t r = 0; r < count; r++) {
-    const mxs_reason reason = results[r].reason;
-    stopped += reason == MXS_REASON_STOPPED;
-    late += reason == MXS_REASON_WALLTIME;
-    target += reason == MXS_REASON_TARGET;
-    tolerance += reason == MXS_REASON_TOLERANCE;
-  }
-  return stopped > 0     ? MXS_REASON_STOPPED
-         : late > 0      ? MXS_REASON_WALLTIME
-         : target > 0    ? MXS_REASON_TARGET
-         : tolerance > 0 ? MXS_REASON_TOLERANCE
-                         : MXS_REASON_DIVERGED;
+  static const mxs_reason order[] = {
+      MXS_REASON_STOPPED,    MXS_REASON_WALLTIME,    MXS_REASON_TARGET,   MXS_REASON_STATIONARY,
+      MXS_REASON_VALIDATION, MXS_REASON_DISCREPANCY, MXS_REASON_TOLERANCE};
+  for (size_t i = 0; i < sizeof order / sizeof *order; i++)
+    for (int64_t r = 0; r < count; r++)
+      if (results[r].reason == order[i])
+        return order[i];
+  return MXS_REASON_DIVERGED;
 }
 
 /* Tell of the trajectory that is furthest from the data. */
@@ -247,6 +223,57 @@ static void tell_progress(const mxs_solver *s, const mxs_hooks *hooks, int64_t i
     hooks->progress(hooks->ctx, iteration, count_running(s), worst->loss, worst->relative_residual);
 }
 
+/* Evaluate f at the points, over all measurements where `whole` or the method knows nothing else.
+ */
+static mxs_status evaluate(mxs_solver *s, int64_t iteration, int whole, mxs_requests *requests) {
+  const mxs_solve_options *o = &s->options;
+  const mxsi_trajectory *t = &s->trajectory[0];
+  mxs_sample sample = {.label_noise = o->label_noise, .seed = t->want.seed, .draw = iteration};
+  if (o->method == MXS_METHOD_AUTO)
+    mxsi_auto_sample(s, &sample);
+  else if (!whole)
+    mxs_optim_batch(s->problem, o, t->want.seed, iteration, &sample);
+  mxs_objective_sample(s->objective, &sample);
+  return mxs_objective_pass(s->objective, s->points, requests, s->at);
+}
+
+/* Stochastic methods look at all measurements only where a row is due. */
+static int wants_whole(const mxs_solver *s, const mxs_requests *requests) {
+  const mxsi_trajectory *t = &s->trajectory[0];
+  return !t->rule->stochastic || is_regular(s, t) || requests->stop > 0 || requests->walltime > 0 ||
+         t->count.iteration >= s->options.max_iterations;
+}
+
+/* The evaluation of an iteration, and what it says of the trajectories. A rank that asks for an end
+ * brings about an evaluation of all measurements by all. Collective. */
+static mxs_status examine(mxs_solver *s, int64_t iteration, mxs_requests *requests) {
+  const int64_t before = mxsi_solver_visits(s);
+  mxs_requests none = {0};
+  s->whole = wants_whole(s, &none);
+  MXS_TRY(evaluate(s, iteration, s->whole, requests));
+  if (!s->whole && wants_whole(s, requests)) {
+    s->whole = 1;
+    MXS_TRY(evaluate(s, iteration, 1, &none));
+  }
+  const int64_t made = mxsi_solver_visits(s) - before;
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (!s->points[r].idle)
+      judge(s, r, requests, made, s->whole);
+  return s->options.method == MXS_METHOD_AUTO ? mxsi_auto_judge(s) : MXS_OK;
+}
+
+/* Updates of those that go on; a stochastic one from a batch. Collective. */
+static mxs_status advance_all(mxs_solver *s, int64_t iteration) {
+  const mxsi_trajectory *first = &s->trajectory[0];
+  mxs_requests none = {0};
+  if (first->rule->stochastic && s->whole && count_running(s) > 0)
+    MXS_TRY(evaluate(s, iteration, 0, &none));
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (s->result[r].reason == MXS_REASON_RUNNING)
+      MXS_TRY(advance(s, r));
+  return MXS_OK;
+}
+
 /* One pass at the current factors, what follows from it, and a step for those that go on. */
 static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
   const int64_t iteration = choose_points(s);
@@ -254,12 +281,7 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
   mxs_requests requests = {(request & MXS_REQUEST_STOP) != 0,
                            (request & MXS_REQUEST_CHECKPOINT) != 0,
                            (request & MXS_REQUEST_WALLTIME) != 0};
-  const int64_t before = mxsi_solver_passes(s);
-  MXS_TRY(mxs_objective_pass(s->objective, s->points, &requests, s->at));
-  const int64_t made = mxsi_solver_passes(s) - before;
-  for (int64_t r = 0; r < s->replicas; r++)
-    if (!s->points[r].idle)
-      judge(s, r, &requests, made);
+  MXS_TRY(examine(s, iteration, &requests));
   const int ends = count_running(s) == 0;
   const mxs_reason reason = ends ? mxs_reason_of_all(s->result, s->replicas) : MXS_REASON_RUNNING;
   tell_progress(s, hooks, iteration);
@@ -270,10 +292,7 @@ static mxs_status iterate(mxs_solver *s, const mxs_hooks *hooks) {
     MXS_TRY(hooks->checkpoint(hooks->ctx, iteration, reason));
     s->checkpoint_s += MPI_Wtime() - begin;
   }
-  for (int64_t r = 0; r < s->replicas; r++)
-    if (s->result[r].reason == MXS_REASON_RUNNING)
-      descend(s, r);
-  return MXS_OK;
+  return advance_all(s, iteration);
 }
 
 static void collect(const mxs_solver *s, mxs_result *results) {
@@ -288,19 +307,31 @@ static void collect(const mxs_solver *s, mxs_result *results) {
   }
 }
 
+static mxs_status answer(mxs_solver *s, mxs_result *results) {
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (results[r].reason != MXS_REASON_DIVERGED)
+      MXS_TRY(mxsi_stop_answer(s, r, &results[r]));
+  return MXS_OK;
+}
+
 mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *results) {
   const mxs_hooks none = {0};
   double seconds = 0.0;
   hooks = hooks != NULL ? hooks : &none;
   for (int64_t r = 0; r < s->replicas; r++) {
-    s->result[r] = (mxs_result){
-        .loss = (double)NAN, .validation_loss = (double)NAN, .test_error = (double)NAN};
+    s->result[r] = (mxs_result){.best_iteration = -1,
+                                .loss = (double)NAN,
+                                .validation_loss = (double)NAN,
+                                .test_error = (double)NAN};
     seconds = fmax(seconds, s->trajectory[r].number.seconds);
   }
   s->clock = MPI_Wtime() - seconds;
-  mxs_status status = s->trajectory[0].count.started == 0 ? start(s) : mxs_solver_restored(s);
+  mxs_status status =
+      s->trajectory[0].count.started == 0 ? mxsi_solver_start(s) : mxs_solver_restored(s);
   while (status == MXS_OK && count_running(s) > 0)
     status = iterate(s, hooks);
   collect(s, results);
-  return status;
+  if (status != MXS_OK)
+    return status;
+  return mxs_comm_agree(s->problem->comm, answer(s, results));
 }

@@ -16,6 +16,10 @@ mxs_solve_options mxs_solve_defaults(void) {
                              .max_iterations = 10000,
                              .tolerance = 1e-8,
                              .metrics_every = 10,
+                             .method = MXS_METHOD_GD,
+                             .momentum = 0.9,
+                             .step_delay = 100.0,
+                             .noise_std = (double)NAN,
                              .reduction = MXS_REDUCTION_REPRODUCIBLE,
                              .threads = 1,
                              .svd = MXS_SVD_AUTO};
@@ -29,6 +33,12 @@ const char *mxs_reason_text(mxs_reason reason) {
     return "target";
   case MXS_REASON_TOLERANCE:
     return "tolerance";
+  case MXS_REASON_VALIDATION:
+    return "validation";
+  case MXS_REASON_STATIONARY:
+    return "stationary";
+  case MXS_REASON_DISCREPANCY:
+    return "discrepancy";
   case MXS_REASON_STOPPED:
     return "stopped";
   case MXS_REASON_DIVERGED:
@@ -73,6 +83,42 @@ static mxs_status check_start(const mxs_problem *p, const mxs_solve_options *o) 
   return MXS_OK;
 }
 
+static mxs_status check_method(const mxs_problem *p, const mxs_solve_options *o) {
+  const mxs_rule *rule = mxs_rule_of(o->method);
+  const int many = o->replica_count > 1;
+  const int64_t least = p->n1 < p->n2 ? p->n1 : p->n2;
+  if (rule == NULL)
+    return mxs_fail(MXS_ERR_SETTINGS, "method = %d: there is no such method", (int)o->method);
+  if (o->model == MXS_MODEL_SYMMETRIC && p->n1 != p->n2)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "model = symmetric: U U^T is square, but the problem is %lld x %lld: set model "
+                    "= asymmetric",
+                    (long long)p->n1, (long long)p->n2);
+  if (o->line_search && !rule->line_search)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "line_search = true: method = %s has none: set line_search = false",
+                    rule->name);
+  if (o->batch > 0 && !rule->stochastic)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "batch = %lld: method = %s takes all measurements: set batch = 0 or method = "
+                    "sgd",
+                    (long long)o->batch, rule->name);
+  if (many && (!rule->many || o->line_search || o->label_noise > 0.0))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%lld replicas: %s%s takes one at a time: give one, or set another method",
+                    (long long)o->replica_count,
+                    !rule->many      ? "method = "
+                    : o->line_search ? "line_search"
+                                     : "label_noise",
+                    rule->many ? "" : rule->name);
+  if (o->method == MXS_METHOD_RIEMANNIAN_GD && p->k > least)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "k = %lld: method = riemannian_gd needs k of at most %lld, the smaller side: "
+                    "lower k",
+                    (long long)p->k, (long long)least);
+  return MXS_OK;
+}
+
 static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o) {
   MXS_TRY(check_positive("alpha", o->alpha));
   MXS_TRY(check_positive("step", o->step));
@@ -98,6 +144,8 @@ static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o
                     "reduction = fast, or use svd = replicated");
   for (int64_t r = 0; r < o->replica_count; r++)
     MXS_TRY(check_replica(p, &o->replicas[r]));
+  MXS_TRY(check_method(p, o));
+  MXS_TRY(mxsi_stop_check(p, o));
   return check_start(p, o);
 }
 
@@ -114,41 +162,147 @@ static mxs_status copy_start(mxs_cmat from, const char *name, double **out) {
   return MXS_OK;
 }
 
-/* Every array of the state, by the name it has in a checkpoint. */
-static void list_arrays(mxs_solver *s) {
-  static const char *const names[MXSI_ARRAYS] = {"factors/U",     "factors/V",   "state/counters",
-                                                 "state/numbers", "state/phase", "state/scales"};
+static mxs_status check_symmetric_start(const mxs_solver *s) {
+  const size_t bytes = (size_t)(s->problem->n1 * s->problem->k) * sizeof *s->start_U;
+  if (s->options.model == MXS_MODEL_SYMMETRIC && memcmp(s->start_U, s->start_V, bytes) != 0)
+    return mxs_fail(MXS_ERR_DATA, "start factors U and V differ: model = symmetric needs V = U");
+  return MXS_OK;
+}
+
+static void add_array(
+    mxs_solver *s, mxsi_trajectory *t, int64_t r, const char *name, mxs_array array) {
+  char *to = t->name[t->names++];
+  if (s->replicas == 1)
+    (void)snprintf(to, MXSI_NAME, "%s", name);
+  else
+    (void)snprintf(to, MXSI_NAME, "replica_%lld/%s", (long long)r, name);
+  array.name = to;
+  s->arrays[s->array_count++] = array;
+}
+
+static void list_shared(mxs_solver *s) {
   const mxs_problem *p = s->problem;
-  mxs_array *to = s->arrays;
-  for (int64_t r = 0; r < s->replicas; r++) {
-    mxsi_trajectory *t = &s->trajectory[r];
-    for (int i = 0; i < MXSI_ARRAYS; i++) {
-      if (s->replicas == 1)
-        (void)snprintf(t->name[i], sizeof t->name[i], "%s", names[i]);
-      else
-        (void)snprintf(t->name[i], sizeof t->name[i], "replica_%lld/%s", (long long)r, names[i]);
-    }
-    *to++ = (mxs_array){t->name[0], 0, p->n1, t->k, t->U};
-    *to++ = (mxs_array){t->name[1], 0, p->n2, t->k, t->V};
-    *to++ = (mxs_array){t->name[2], 1, 1, MXSI_COUNTERS, &t->count};
-    *to++ = (mxs_array){t->name[3], 0, 1, MXSI_NUMBERS, &t->number};
-    *to++ = (mxs_array){t->name[4], 0, 1, MXS_PHASE_NUMBERS, &t->phase};
-    *to++ = (mxs_array){t->name[5], 1, 1, MXS_OBJECTIVE_SCALES, t->scales};
-  }
   const mxs_spectrum *spectrum = &s->spectrum;
+  const int64_t kept = s->trajectory[0].count.kept;
+  mxs_array *to = s->arrays + s->array_count;
   *to++ = (mxs_array){"state/data_values", 0, 1, spectrum->count, spectrum->s};
   *to++ = (mxs_array){"state/data_left", 0, p->n1, spectrum->count, spectrum->left};
   *to++ = (mxs_array){"state/data_right", 0, p->n2, spectrum->count, spectrum->right};
+  if (s->options.method == MXS_METHOD_AUTO) {
+    *to++ = (mxs_array){"state/auto", 1, 1, MXSI_AUTO_INTEGERS, &s->automatic};
+    *to++ = (mxs_array){"state/auto_numbers", 0, 1, MXSI_AUTO_NUMBERS, &s->automatic_numbers};
+  }
+  if (kept > 0) {
+    *to++ = (mxs_array){"state/kept_U", 0, p->n1, kept, s->kept_U};
+    *to++ = (mxs_array){"state/kept_V", 0, p->n2, kept, s->kept_V};
+  }
+  s->array_count = to - s->arrays;
 }
 
-static mxs_status allocate_trajectory(mxs_solver *s, mxsi_trajectory *t) {
+/* By the names that they have in a checkpoint. */
+void mxsi_solver_list_arrays(mxs_solver *s) {
+  static const char *const answer[] = {"factors/U", "factors/V"};
+  static const char *const aside[] = {"state/U", "state/V"};
   const mxs_problem *p = s->problem;
-  const int64_t most = t->k < MOST_SINGULAR_VALUES ? t->k : MOST_SINGULAR_VALUES;
+  s->array_count = 0;
+  for (int64_t r = 0; r < s->replicas; r++) {
+    mxsi_trajectory *t = &s->trajectory[r];
+    t->names = 0;
+    add_array(s, t, r, "state/counters", (mxs_array){NULL, 1, 1, MXSI_COUNTERS, &t->count});
+  }
+  s->shape_count = s->array_count;
+  for (int64_t r = 0; r < s->replicas; r++) {
+    mxsi_trajectory *t = &s->trajectory[r];
+    mxs_optim *o = &t->optim;
+    if (mxsi_stop_keeps_best(s)) {
+      add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, t->best_U});
+      add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, t->best_V});
+      add_array(s, t, r, "state/best", (mxs_array){NULL, 0, 1, MXSI_BEST, &t->best});
+    }
+    const char *const *names = mxsi_stop_keeps_best(s) ? aside : answer;
+    add_array(s, t, r, names[0], (mxs_array){NULL, 0, p->n1, t->k, o->U});
+    add_array(s, t, r, names[1], (mxs_array){NULL, 0, p->n2, t->k, o->V});
+    add_array(s, t, r, "state/numbers", (mxs_array){NULL, 0, 1, MXSI_NUMBERS, &t->number});
+    add_array(s, t, r, "state/rule", (mxs_array){NULL, 0, 1, MXS_OPTIM_NUMBERS, o->number});
+    add_array(s, t, r, "state/phase", (mxs_array){NULL, 0, 1, MXS_PHASE_NUMBERS, &t->phase});
+    add_array(s, t, r, "state/scales", (mxs_array){NULL, 1, 1, MXS_OBJECTIVE_SCALES, t->scales});
+    if (t->rule->remembers) {
+      add_array(s, t, r, "state/memory_U", (mxs_array){NULL, 0, p->n1, t->k, o->memory_U});
+      add_array(s, t, r, "state/memory_V", (mxs_array){NULL, 0, p->n2, t->k, o->memory_V});
+    }
+  }
+  list_shared(s);
+}
+
+static void release_factors(mxsi_trajectory *t) {
+  mxs_optim *o = &t->optim;
+  mxs_release(&t->best_U);
+  mxs_release(&t->best_V);
+  mxs_release(&o->U);
+  mxs_release(&o->V);
+  mxs_release(&o->memory_U);
+  mxs_release(&o->memory_V);
+  mxs_release(&o->work_U);
+  mxs_release(&o->work_V);
+}
+
+static const mxs_rule *rule_of(const mxs_solver *s, int64_t stage) {
+  return mxs_rule_of(stage == MXSI_STAGE_PURSUE    ? MXS_METHOD_GAUSS_NEWTON
+                     : stage == MXSI_STAGE_DESCEND ? MXS_METHOD_NESTEROV
+                                                   : s->options.method);
+}
+
+mxs_status mxsi_solver_set_kept(mxs_solver *s, int64_t k) {
+  mxs_release(&s->kept_U);
+  mxs_release(&s->kept_V);
+  s->trajectory[0].count.kept = k;
+  MXS_TRY(mxs_alloc(s->problem->n1 * k, sizeof *s->kept_U, &s->kept_U));
+  return mxs_alloc(s->problem->n2 * k, sizeof *s->kept_V, &s->kept_V);
+}
+
+mxs_status mxsi_solver_set_columns(mxs_solver *s, int64_t r, int64_t k) {
+  mxsi_trajectory *t = &s->trajectory[r];
+  mxs_optim *o = &t->optim;
+  const int64_t left = s->problem->n1 * k;
+  const int64_t right = s->problem->n2 * k;
+  release_factors(t);
+  t->rule = rule_of(s, t->count.stage);
+  memset(o->number, 0, sizeof o->number);
+  t->k = k;
+  t->count.columns = k;
+  o->k = k;
+  t->best = (mxsi_best){.point.iteration = -1.0};
+  if (mxsi_stop_keeps_best(s)) {
+    MXS_TRY(mxs_alloc(left, sizeof *t->best_U, &t->best_U));
+    MXS_TRY(mxs_alloc(right, sizeof *t->best_V, &t->best_V));
+  }
+  MXS_TRY(mxs_alloc(left, sizeof *o->U, &o->U));
+  MXS_TRY(mxs_alloc(right, sizeof *o->V, &o->V));
+  MXS_TRY(mxs_alloc(left, sizeof *o->work_U, &o->work_U));
+  MXS_TRY(mxs_alloc(right, sizeof *o->work_V, &o->work_V));
+  if (!t->rule->remembers)
+    return MXS_OK;
+  MXS_TRY(mxs_alloc(left, sizeof *o->memory_U, &o->memory_U));
+  return mxs_alloc(right, sizeof *o->memory_V, &o->memory_V);
+}
+
+static mxs_status allocate_trajectory(mxs_solver *s, int64_t r) {
+  mxsi_trajectory *t = &s->trajectory[r];
+  const mxs_solve_options *options = &s->options;
+  const int64_t k = t->want.k > 0 ? t->want.k : s->problem->k;
+  const int64_t most = k < MOST_SINGULAR_VALUES ? k : MOST_SINGULAR_VALUES;
   const char *const *names = NULL;
-  MXS_TRY(mxs_alloc(p->n1 * t->k, sizeof *t->U, &t->U));
-  MXS_TRY(mxs_alloc(p->n2 * t->k, sizeof *t->V, &t->V));
-  MXS_TRY(mxs_metrics_create(p, &s->spectrum,
-                             s->options.singular_values > 0 ? s->options.singular_values : most,
+  t->count.stage = options->method == MXS_METHOD_AUTO ? MXSI_STAGE_PURSUE : MXSI_STAGE_METHOD;
+  t->optim = (mxs_optim){.problem = s->problem,
+                         .options = options,
+                         .replica = r,
+                         .seed = t->want.seed,
+                         .automatic = isnan(t->want.step),
+                         .spectrum = &s->spectrum,
+                         .at = &s->at[r]};
+  MXS_TRY(mxsi_solver_set_columns(s, r, k));
+  MXS_TRY(mxs_metrics_create(s->problem, &s->spectrum,
+                             options->singular_values > 0 ? options->singular_values : most,
                              &t->metrics));
   return mxs_alloc(mxs_metrics_columns(t->metrics, &names), sizeof *t->row, &t->row);
 }
@@ -167,26 +321,36 @@ static mxs_status allocate(mxs_solver *s) {
     t->want = o->replica_count > 0
                   ? o->replicas[r]
                   : (mxs_replica){.alpha = o->alpha, .step = o->step, .seed = o->seed};
-    t->k = t->want.k > 0 ? t->want.k : p->k;
-    MXS_TRY(allocate_trajectory(s, t));
+    MXS_TRY(allocate_trajectory(s, r));
   }
   if (o->start_U.a != NULL) {
     MXS_TRY(copy_start(o->start_U, "U", &s->start_U));
     MXS_TRY(copy_start(o->start_V, "V", &s->start_V));
+    MXS_TRY(check_symmetric_start(s));
   }
   s->options.replicas = NULL;
-  list_arrays(s);
+  mxsi_solver_list_arrays(s);
   return MXS_OK;
 }
 
-static mxs_status create_objective(mxs_solver *s) {
+mxs_status mxsi_solver_set_objective(mxs_solver *s) {
   int64_t *k = NULL;
   mxs_status status = mxs_comm_agree(s->problem->comm, mxs_alloc(s->replicas, sizeof *k, &k));
+  const int64_t visits = s->objective != NULL ? mxsi_solver_visits(s) : 0;
   for (int64_t r = 0; r < s->replicas && status == MXS_OK; r++)
     k[r] = s->trajectory[r].k;
+  mxs_objective_destroy(&s->objective);
   if (status == MXS_OK)
     status = mxs_objective_create(s->problem, s->options.reduction, k, s->replicas,
                                   s->options.threads, &s->objective);
+  s->visits_before = -visits;
+  if (status == MXS_OK && s->trajectory[0].rule->keeps_jacobian) {
+    MXS_TRY_GOTO(status, mxs_objective_keep_gradient(s->objective), cleanup);
+    MXS_TRY_GOTO(status, mxs_objective_keep_jacobian(s->objective, 1), cleanup);
+  }
+cleanup:
+  for (int64_t r = 0; r < s->replicas; r++)
+    s->trajectory[r].optim.objective = s->objective;
   mxs_release(&k);
   return status;
 }
@@ -206,7 +370,7 @@ mxs_status mxs_solver_create(mxs_problem *problem,
   }
   status = mxs_comm_agree(problem->comm, status);
   if (status == MXS_OK)
-    status = create_objective(s);
+    status = mxsi_solver_set_objective(s);
   if (status != MXS_OK)
     mxs_solver_destroy(&s);
   *solver = s;
@@ -238,8 +402,7 @@ void mxs_solver_destroy(mxs_solver **solver) {
   for (int64_t r = 0; s->trajectory != NULL && r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_metrics_destroy(&t->metrics);
-    mxs_release(&t->U);
-    mxs_release(&t->V);
+    release_factors(t);
     mxs_release(&t->row);
   }
   mxs_release(&s->trajectory);
@@ -249,6 +412,8 @@ void mxs_solver_destroy(mxs_solver **solver) {
   mxs_release(&s->arrays);
   mxs_release(&s->start_U);
   mxs_release(&s->start_V);
+  mxs_release(&s->kept_U);
+  mxs_release(&s->kept_V);
   mxs_release(solver);
 }
 
@@ -258,8 +423,9 @@ int64_t mxs_solver_replicas(const mxs_solver *s) {
 
 void mxs_solver_factors(const mxs_solver *s, int64_t replica, mxs_cmat *U, mxs_cmat *V) {
   const mxsi_trajectory *t = &s->trajectory[replica];
-  *U = mxs_cview(t->U, s->problem->n1, t->k);
-  *V = mxs_cview(t->V, s->problem->n2, t->k);
+  const int best = t->best_U != NULL && t->best.point.iteration >= 0.0;
+  *U = mxs_cview(best ? t->best_U : t->optim.U, s->problem->n1, t->k);
+  *V = mxs_cview(best ? t->best_V : t->optim.V, s->problem->n2, t->k);
 }
 
 int64_t mxs_solver_columns(const mxs_solver *s, int64_t replica, const char *const **names) {
@@ -268,11 +434,49 @@ int64_t mxs_solver_columns(const mxs_solver *s, int64_t replica, const char *con
 
 int64_t mxs_solver_state(mxs_solver *s, mxs_array **arrays) {
   *arrays = s->arrays;
-  return s->replicas * MXSI_ARRAYS + MXSI_SHARED_ARRAYS;
+  return s->array_count;
 }
 
-int64_t mxsi_solver_passes(const mxs_solver *s) {
-  return mxs_objective_get_profile(s->objective).passes - s->passes_before;
+int64_t mxs_solver_shapes(mxs_solver *s, mxs_array **arrays) {
+  *arrays = s->arrays;
+  return s->shape_count;
+}
+
+static mxs_status check_columns(const mxs_solver *s, int64_t columns) {
+  if (columns >= 1 && columns <= s->problem->k)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_DATA, "the saved state has factors of %lld columns, of at most %lld",
+                  (long long)columns, (long long)s->problem->k);
+}
+
+/* Factors as the counters tell. Local. */
+static mxs_status reshape(mxs_solver *s, int *changed) {
+  for (int64_t r = 0; r < s->replicas; r++) {
+    mxsi_trajectory *t = &s->trajectory[r];
+    if (t->count.columns == t->k && t->rule == rule_of(s, t->count.stage))
+      continue;
+    *changed = 1;
+    MXS_TRY(check_columns(s, t->count.columns));
+    MXS_TRY(mxsi_solver_set_columns(s, r, t->count.columns));
+  }
+  const int64_t kept = s->trajectory[0].count.kept;
+  if (kept == 0)
+    return MXS_OK;
+  MXS_TRY(check_columns(s, kept));
+  return mxsi_solver_set_kept(s, kept);
+}
+
+mxs_status mxs_solver_reshape(mxs_solver *s) {
+  int changed = 0;
+  MXS_TRY(mxs_comm_agree(s->problem->comm, reshape(s, &changed)));
+  if (changed)
+    MXS_TRY(mxsi_solver_set_objective(s));
+  mxsi_solver_list_arrays(s);
+  return MXS_OK;
+}
+
+int64_t mxsi_solver_visits(const mxs_solver *s) {
+  return mxs_objective_get_profile(s->objective).visits - s->visits_before;
 }
 
 mxs_profile mxs_solver_profile(const mxs_solver *s) {

@@ -1,94 +1,13 @@
 /* Loss, gradient and back-projection of every ensemble: the adjoint identity, central differences,
  * and the leaf that holds G itself against the one that holds the factor gradients. */
-#include "objective/objective.h"
-#include "base/random.h"
-#include "la/la.h"
-#include "op/op.h"
-
-#include "mpi_test.h"
-
-#include <float.h>
-#include <math.h>
-#include <string.h>
-
-enum { N1 = 13, N2 = 9, ENTRIES = N1 * N2, M = 301, HELD_OUT = 40, MOST_COLUMNS = 12 };
-
-static void fill(int64_t row, int64_t count, double *values) {
-  double four[4];
-  for (int64_t i = 0; i < count; i++) {
-    if (i % 4 == 0)
-      mxs_random_gaussian(77, MXS_STREAM_START_U, row, i / 4, 1, four);
-    values[i] = four[i % 4];
-  }
-}
-
-/* A stored ensemble: the Gaussian one, its rows kept. */
-static void attach_dense(mxs_problem *p, mxs_data *data, int64_t first, mxs_storage storage) {
-  double row[ENTRIES];
-  mxs_dense *dense = NULL;
-  assert_ok(mxsi_dense_create(ENTRIES, storage, &data->blocks, &dense));
-  for (int64_t j = 0; j < data->blocks.own_count; j++) {
-    const int64_t start = mxs_blocks_first(&data->blocks, data->blocks.own[j]);
-    for (int64_t at = data->blocks.offset[j]; at < data->blocks.offset[j + 1]; at++) {
-      mxsi_generated_rows(MXS_ENSEMBLE_GAUSSIAN, 5, ENTRIES,
-                          first + start + at - data->blocks.offset[j], 1, row);
-      for (int64_t e = 0; e < ENTRIES; e++) {
-        if (storage == MXS_STORAGE_F32)
-          ((float *)dense->rows)[at * ENTRIES + e] = (float)row[e];
-        else
-          ((double *)dense->rows)[at * ENTRIES + e] = row[e];
-      }
-    }
-  }
-  p->storage = storage;
-  data->op = &mxsi_op_dense;
-  data->self = dense;
-}
-
-static void attach(mxs_problem *p, mxs_ensemble ensemble, mxs_storage storage) {
-  p->ensemble = ensemble;
-  p->ensemble_seed = 5;
-  if (ensemble == MXS_ENSEMBLE_DENSE) {
-    attach_dense(p, &p->train, 0, storage);
-    attach_dense(p, &p->validation, M, storage);
-  } else {
-    assert_ok(mxsi_problem_attach_generated(p, &p->train, 0));
-    assert_ok(mxsi_problem_attach_generated(p, &p->validation, M));
-  }
-  mxs_data *const sets[2] = {&p->train, &p->validation};
-  for (int s = 0; s < 2; s++) {
-    for (int64_t j = 0; j < sets[s]->blocks.own_count; j++) {
-      const int64_t first = mxs_blocks_first(&sets[s]->blocks, sets[s]->blocks.own[j]);
-      fill(1000 + sets[s]->first + first, mxs_blocks_size(&sets[s]->blocks, sets[s]->blocks.own[j]),
-           sets[s]->y + sets[s]->blocks.offset[j]);
-    }
-  }
-}
-
-typedef struct ensemble_case {
-  mxs_ensemble ensemble;
-  mxs_storage storage;
-} ensemble_case;
-
-static const ensemble_case cases[] = {{MXS_ENSEMBLE_DENSE, MXS_STORAGE_F64},
-                                      {MXS_ENSEMBLE_DENSE, MXS_STORAGE_F32},
-                                      {MXS_ENSEMBLE_GAUSSIAN, MXS_STORAGE_F64},
-                                      {MXS_ENSEMBLE_RADEMACHER, MXS_STORAGE_F64}};
-
-static mxs_problem *make(const ensemble_case *c, int64_t k, double hold_out) {
-  mxs_problem *p = NULL;
-  const mxs_problem_options options = {.k = k, .hold_out = hold_out, .seed = 3};
-  const mxs_shape shape = {.n1 = N1, .n2 = N2, .m = M, .m_validation = HELD_OUT};
-  assert_ok(mxsi_problem_begin(MPI_COMM_WORLD, &shape, &options, &p));
-  attach(p, c->ensemble, c->storage);
-  assert_ok(mxsi_problem_finish(p, &options));
-  return p;
-}
+#include "objective_cases.h"
 
 /* <A(X), w> = <X, A*(w)> over the measurements of each rank, one block at a time. */
 static void adjoint_identity(void **state) {
   (void)state;
-  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+  for (int c = 0; c < CASES; c++) {
+    if (cases[c].table != NULL) /* these speak for themselves */
+      continue;
     mxs_problem *p = make(&cases[c], 3, 0.0);
     const mxs_blocks *blocks = &p->train.blocks;
     double x[ENTRIES];
@@ -118,10 +37,6 @@ static void adjoint_identity(void **state) {
   }
 }
 
-typedef struct point {
-  double U[N1 * MOST_COLUMNS], V[N2 * MOST_COLUMNS];
-} point;
-
 static mxs_evaluation evaluate(mxs_objective *o, const double *U, const double *V, int64_t k) {
   const mxs_point at = {.U = mxs_cview(U, N1, k), .V = mxs_cview(V, N2, k)};
   mxs_requests requests = {0};
@@ -131,12 +46,8 @@ static mxs_evaluation evaluate(mxs_objective *o, const double *U, const double *
 }
 
 static double loss_at(mxs_objective *o, int64_t k, const point *at, const point *along, double t) {
-  static point moved;
-  for (int64_t i = 0; i < N1 * k; i++)
-    moved.U[i] = at->U[i] + t * along->U[i];
-  for (int64_t i = 0; i < N2 * k; i++)
-    moved.V[i] = at->V[i] + t * along->V[i];
-  return evaluate(o, moved.U, moved.V, k).loss;
+  const point to = moved(at, along, -t);
+  return evaluate(o, to.U, to.V, k).loss;
 }
 
 /* f along a line is a quartic: the five-point difference of step 1 is exact but for rounding. */
@@ -144,13 +55,9 @@ static void gradient_is_the_derivative(void **state) {
   (void)state;
   /* 3 columns: leaves of factor gradients; 12: n1 n2 < (n1 + n2) k, leaves of G. */
   static const int64_t columns[] = {1, 3, MOST_COLUMNS};
-  static point at;
-  static point along;
-  fill(3, (int64_t)N1 * MOST_COLUMNS, at.U);
-  fill(4, (int64_t)N2 * MOST_COLUMNS, at.V);
-  fill(5, (int64_t)N1 * MOST_COLUMNS, along.U);
-  fill(6, (int64_t)N2 * MOST_COLUMNS, along.V);
-  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+  const point at = random_point(3);
+  const point along = random_point(5);
+  for (int c = 0; c < CASES; c++) {
     for (size_t j = 0; j < sizeof columns / sizeof *columns; j++) {
       for (int reduction = 0; reduction < 2; reduction++) {
         const int64_t k = columns[j];
@@ -168,7 +75,9 @@ static void gradient_is_the_derivative(void **state) {
           slope += out.gV[i] * along.V[i];
         assert_everywhere(fabs(slope - difference) <=
                           1000.0 * DBL_EPSILON * (f[0] + f[1] + f[2] + f[3]));
-        assert_everywhere(p->m_train < M && p->m_train + p->m_validation == M + HELD_OUT);
+        assert_everywhere(p->m_train < M && p->m_train + p->m_validation ==
+                                                M + (cases[c].table == NULL ? HELD_OUT : 0));
+        assert_everywhere(out.train == p->m_train && out.held == p->m_validation);
         assert_everywhere(out.validation_loss > 0.0 && isfinite(out.validation_loss));
         mxs_objective_destroy(&o);
         mxs_problem_destroy(&p);
@@ -185,7 +94,7 @@ static void back_projection_is_the_gradient_at_zero(void **state) {
   double V[N2 * K];
   double SV[N1 * K];
   fill(7, (int64_t)N2 * K, V);
-  for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+  for (int c = 0; c < CASES; c++) {
     mxs_problem *p = make(&cases[c], K, 0.1);
     mxs_objective *o = NULL;
     const int64_t k = K;

@@ -307,8 +307,8 @@ typedef struct rot {
 static void flip(mxs_solver *solver) {
   mxs_array *arrays = NULL;
   (void)mxs_solver_state(solver, &arrays);
-  assert_string_equal(arrays[0].name, "factors/U");
-  ((uint64_t *)arrays[0].data)[5] ^= 1; /* the last bit of an entry */
+  assert_string_equal(arrays[1].name, "factors/U");
+  ((uint64_t *)arrays[1].data)[5] ^= 1; /* the last bit of an entry */
 }
 
 static int rot_poll(void *ctx, int64_t iteration) {
