@@ -30,14 +30,18 @@ typedef enum mxs_reduction { MXS_REDUCTION_REPRODUCIBLE, MXS_REDUCTION_FAST } mx
 
 /** Route of the singular value decomposition of the back-projection A*(y). */
 typedef enum mxs_svd_route {
-  MXS_SVD_AUTO,       /**< replicated, but distributed for large shapes with MXS_REDUCTION_FAST */
+  MXS_SVD_AUTO,       /**< replicated, but distributed for large shapes with MXS_REDUCTION_FAST,
+                         and randomized for large shapes of operators without `pass` */
   MXS_SVD_REPLICATED, /**< LAPACK on every rank: same bits at any number of ranks */
-  MXS_SVD_SCALAPACK   /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
+  MXS_SVD_SCALAPACK,  /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
+  MXS_SVD_RANDOMIZED  /**< subspace iteration by passes, for operators that know products only: no
+                         rank forms A*(y); same bits at any number of ranks */
 } mxs_svd_route;
 
 /** How the factors move; README, "Methods", compares them. One iteration is one evaluation (a pass
  * over A) and one update. */
 typedef enum mxs_method {
+  MXS_METHOD_AUTO,          /**< finds the rank, start and step sizes, and certifies the result */
   MXS_METHOD_GD,            /**< gradient descent */
   MXS_METHOD_NESTEROV,      /**< gradient descent with momentum */
   MXS_METHOD_SGD,           /**< gradient descent on batches of canonical blocks */
@@ -54,10 +58,19 @@ typedef enum mxs_model { MXS_MODEL_ASYMMETRIC, MXS_MODEL_SYMMETRIC } mxs_model;
 
 /** Where the factors start. */
 typedef enum mxs_start {
+  MXS_START_AUTO,     /**< random for gd, nesterov and sgd, spectral for the other methods */
   MXS_START_RANDOM,   /**< i.i.d. N(0, alpha^2) entries */
-  MXS_START_SPECTRAL, /**< leading k singular triplets of A*(y) / scale^2, balanced */
-  MXS_START_NYSTROM   /**< a sketch of A*(y): its range, and its projection on it */
+  MXS_START_SPECTRAL, /**< leading k singular triplets of A*(y) / scale^2, balanced; of a symmetric
+                         model eigenvectors of its symmetric part */
+  MXS_START_NYSTROM   /**< the same of a sketch of A*(y): its range, and its projection on it */
 } mxs_start;
+
+/** Weights of Gauss-Newton's least squares. */
+typedef enum mxs_weights {
+  MXS_WEIGHTS_AUTO, /**< log-det with fewer than 1.5 measurements per degree of freedom */
+  MXS_WEIGHTS_NONE,
+  MXS_WEIGHTS_LOG_DET /**< towards low rank, falling: MatrixIRLS in the tangent space */
+} mxs_weights;
 
 /** What ends a run, beside max_iterations. Methods that step on batches look only where a row of
  * metrics is due. */
@@ -82,7 +95,9 @@ typedef struct mxs_replica {
 typedef struct mxs_solve_options {
   double alpha;                /**< start scale: entries of U0, V0 i.i.d. N(0, alpha^2); NaN: 1e-3
                                   sqrt(s_1/scale^2) */
-  double step;                 /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y) */
+  double step;                 /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y), of gd
+                                  and nesterov; the same or less of sgd, 1/2 of scaled_gd, near 1 of
+                                  agn, the best one in every iteration of riemannian_gd */
   uint64_t seed;               /**< of the start */
   const mxs_replica *replicas; /**< trajectories to advance together in one pass over A (copied);
                                     their alpha, step and seed take the place of those above; NULL:
@@ -95,17 +110,19 @@ typedef struct mxs_solve_options {
   mxs_method method;
   mxs_model model;
   mxs_start start;
-  double momentum;    /**< of nesterov, in [0, 1) */
-  double lambda;      /**< of scaled_gd and agn, relative to s_1/scale^2 */
-  double balance;     /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
-                         first-order methods; 0: none */
-  double label_noise; /**< standard deviation of fresh noise on y for every gradient; 0: none */
-  double perturb;     /**< radius of the ball of a random kick, relative to the norm of the
-                         factors, where the gradient is nearly zero; 0: none */
-  int line_search;    /**< exact along the step's direction: gd and scaled_gd */
-  int64_t batch;      /**< measurements of a step of sgd, whole blocks; 0: all */
-  double step_decay;  /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
-  double step_delay;  /**< iterations */
+  double momentum;     /**< of nesterov, in [0, 1) */
+  double lambda;       /**< of scaled_gd and agn, relative to s_1/scale^2 */
+  double balance;      /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
+                          first-order methods; 0: none */
+  double label_noise;  /**< standard deviation of fresh noise on y for every gradient; 0: none */
+  double perturb;      /**< radius of the ball of a random kick, relative to the norm of the
+                          factors, where the gradient is nearly zero; 0: none */
+  int line_search;     /**< exact along the step's direction: gd and scaled_gd */
+  int64_t batch;       /**< measurements of a step of sgd, whole blocks; 0: all */
+  double step_decay;   /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
+  double step_delay;   /**< iterations */
+  mxs_weights weights; /**< of gauss_newton */
+  int progressive;     /**< auto: begin with a part of the measurements, where there are many */
   mxs_stop stop;
   int64_t patience; /**< of MXS_STOP_VALIDATION, iterations; 0: what the smallest signal s_r
                        takes to grow tenfold from the start, and a thousandfold at least,
@@ -131,6 +148,7 @@ typedef enum mxs_reason {
   MXS_REASON_TOLERANCE = 2,   /**< relative residual below the tolerance */
   MXS_REASON_VALIDATION = 3,  /**< the held-out loss was at its minimum */
   MXS_REASON_DISCREPANCY = 4, /**< the residual is that of the noise */
+  MXS_REASON_STATIONARY = 5,  /**< the method has come to rest above the tolerance */
   MXS_REASON_STOPPED = -1,    /**< a hook asked for it */
   MXS_REASON_DIVERGED = -2,   /**< loss or gradient not finite, or loss beyond all bounds */
   MXS_REASON_WALLTIME = -3    /**< a hook said that the time is up */
@@ -161,6 +179,45 @@ typedef struct mxs_hooks {
    *  hook asked for it, and at every end but divergence; `reason` tells which. Collective. */
   mxs_status (*checkpoint)(void *ctx, int64_t iteration, mxs_reason reason);
 } mxs_hooks;
+
+/** Verdict on a result, from held-out measurements. */
+typedef enum mxs_certificate_status {
+  MXS_NOT_CERTIFIED,
+  MXS_RECOVERED_UP_TO_NOISE,
+  MXS_RECOVERED
+} mxs_certificate_status;
+
+/** Why a result is not certified. */
+typedef enum mxs_doubt {
+  MXS_DOUBT_NONE,
+  MXS_DOUBT_NOT_HELD_OUT,
+  MXS_DOUBT_FEW,
+  MXS_DOUBT_STALLS,
+  MXS_DOUBT_OVERFITS,
+  MXS_DOUBT_EXPLAINS_LITTLE,
+  MXS_DOUBT_WEAKEST,
+  MXS_DOUBT_WIDE,
+  MXS_DOUBT_DEPENDS,
+  MXS_DOUBT_TAILS
+} mxs_doubt;
+
+/** What is known of ||X - X*||_F / ||X*||_F. `recovered`: below 1e-6 by held-out measurements
+ * alone, whatever the noise is. `recovered up to noise`: all that would show another minimum, rank
+ * or model does not show. NaN where not defined. */
+typedef struct mxs_certificate {
+  int given; /**< 0: the method gives none */
+  mxs_certificate_status status;
+  mxs_doubt doubt;
+  int64_t rank;
+  double relative_error; /**< estimate; */
+  double low, high;      /**< its interval, if what the fit leaves is noise */
+  double bound;          /**< upper bound at 99.95 %, if nothing of it is */
+  double noise_std;      /**< estimate, in units of y */
+} mxs_certificate;
+
+/** "recovered", "recovered up to noise", "not certified"; and why not. Local. */
+MXS_API const char *mxs_certificate_text(mxs_certificate_status status);
+MXS_API const char *mxs_doubt_text(mxs_doubt doubt);
 
 /** Where the noise level of an estimate is from, or why there is none. */
 typedef enum mxs_noise_basis {
@@ -196,6 +253,7 @@ typedef struct mxs_result {
   double passes_over_A;           /**< visits to all measurements, since the first start */
   double seconds;                 /**< cumulative, as the column of the metrics */
   double step, alpha, scale2, s1; /**< what automatic settings came to */
+  mxs_certificate certificate;    /**< of MXS_METHOD_AUTO */
   mxs_estimate estimate;
 } mxs_result;
 
@@ -237,8 +295,8 @@ MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver,
                                               const mxs_hooks *hooks,
                                               mxs_result *results);
 
-/** How all of them ended: stopped, or out of time, if one was; diverged if all did; else target, or
- * validation, discrepancy or tolerance if none ended on its target. Local. */
+/** How all of them ended: stopped, or out of time, if one was; diverged if all did; else target if
+ * one reached it, or what ended one of them. Local. */
 MXS_API mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count);
 
 MXS_API mxs_profile mxs_solver_profile(const mxs_solver *solver);

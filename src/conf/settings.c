@@ -6,7 +6,8 @@
 
 static const mxs_choice models[] = {
     {"asymmetric", MXS_MODEL_ASYMMETRIC}, {"symmetric", MXS_MODEL_SYMMETRIC}, {NULL, 0}};
-static const mxs_choice methods[] = {{"gd", MXS_METHOD_GD},
+static const mxs_choice methods[] = {{"auto", MXS_METHOD_AUTO},
+                                     {"gd", MXS_METHOD_GD},
                                      {"nesterov", MXS_METHOD_NESTEROV},
                                      {"sgd", MXS_METHOD_SGD},
                                      {"scaled_gd", MXS_METHOD_SCALED_GD},
@@ -14,10 +15,15 @@ static const mxs_choice methods[] = {{"gd", MXS_METHOD_GD},
                                      {"riemannian_gd", MXS_METHOD_RIEMANNIAN_GD},
                                      {"gauss_newton", MXS_METHOD_GAUSS_NEWTON},
                                      {NULL, 0}};
-static const mxs_choice inits[] = {{"random", MXS_START_RANDOM},
+static const mxs_choice inits[] = {{"auto", MXS_START_AUTO},
+                                   {"random", MXS_START_RANDOM},
                                    {"spectral", MXS_START_SPECTRAL},
                                    {"nystrom", MXS_START_NYSTROM},
                                    {NULL, 0}};
+static const mxs_choice weights[] = {{"auto", MXS_WEIGHTS_AUTO},
+                                     {"none", MXS_WEIGHTS_NONE},
+                                     {"log_det", MXS_WEIGHTS_LOG_DET},
+                                     {NULL, 0}};
 static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
                                    {"validation", MXS_STOP_VALIDATION},
                                    {"discrepancy", MXS_STOP_DISCREPANCY},
@@ -30,6 +36,7 @@ static const mxs_choice reductions[] = {
 static const mxs_choice svd_routes[] = {{"auto", MXS_SVD_AUTO},
                                         {"replicated", MXS_SVD_REPLICATED},
                                         {"scalapack", MXS_SVD_SCALAPACK},
+                                        {"randomized", MXS_SVD_RANDOMIZED},
                                         {NULL, 0}};
 static const mxs_choice progresses[] = {
     {"auto", MXS_PROGRESS_AUTO}, {"on", MXS_PROGRESS_ON}, {"off", MXS_PROGRESS_OFF}, {NULL, 0}};
@@ -57,11 +64,13 @@ static const mxs_option options[] = {
      .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
     {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
      .section = "Method",
-     .help = "gd: gradient descent on both factors from a small start; nesterov: with momentum; "
-             "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
-             "does not depend on the condition of X; agn: the same, one factor at a time; "
-             "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
-             "compressed Jacobian, ten to twenty passes over A"},
+     .help =
+         "auto: from the data alone to a matrix and a certificate: finds the rank, start and "
+         "steps; gd: gradient descent on both factors from a small start; nesterov: with momentum; "
+         "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
+         "does not depend on the condition of X; agn: the same, one factor at a time; "
+         "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
+         "compressed Jacobian, ten to twenty passes over A"},
     {FIELD(k), .type = MXS_OPTION_INTEGERS, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Method",
      .help =
@@ -69,7 +78,10 @@ static const mxs_option options[] = {
     {FIELD(step), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Method",
      .help =
-         "step size mu; auto: 0.25 / s1, with s1 the top singular value of the back-projection"},
+         "step size mu; auto: of gd and nesterov 0.25 / s1, with s1 the top singular value of the "
+         "back-projection, of sgd less with small batches; of scaled_gd 0.5, less for many "
+         "columns; of agn 1, less for "
+         "many columns; of riemannian_gd the best along the gradient, from half a pass more"},
     {FIELD(momentum), .type = MXS_OPTION_REAL, .preset = "0.9", .low = 0, .high = 1,
      .flags = MXS_OPTION_BELOW_HIGH, .section = "Method", .help = "of nesterov"},
     {FIELD(line_search), .type = MXS_OPTION_SWITCH, .preset = "false", .section = "Method",
@@ -92,6 +104,13 @@ static const mxs_option options[] = {
      .section = "Method",
      .help = "gd: radius of a random kick, relative to the norm of the factors, where the gradient "
              "is nearly zero but the residual is not; 0: none"},
+    {FIELD(weights), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = weights,
+     .section = "Method",
+     .help =
+         "gauss_newton: log_det weights the least squares towards low rank, for few measurements "
+         "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
+    {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
+     .help = "auto: begin with a part of the measurements where there are many more than needed"},
     {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Method",
      .help = "sgd: measurements of a step, in whole blocks (block_rows)"},
@@ -101,12 +120,12 @@ static const mxs_option options[] = {
     {FIELD(step_delay), .type = MXS_OPTION_REAL, .preset = "100", .low = 0, .high = INFINITY,
      .flags = MXS_OPTION_ABOVE_LOW, .unit = "iterations", .section = "Method",
      .help = "sgd: see step_decay"},
-    {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "random", .choices = inits,
-     .section = "Start",
+    {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "auto", .choices = inits, .section = "Start",
      .help =
          "random: entries of U and V i.i.d. N(0, alpha^2); spectral: leading singular triplets of "
          "the back-projection; nystrom: a sketch of it; file:PATH: /factors/U and /factors/V of "
-         "an HDF5 file, such as a checkpoint"},
+         "an HDF5 file, such as a checkpoint; auto: random for gd, nesterov and sgd, spectral for "
+         "the other methods"},
     {FIELD(alpha), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Start",
      .help = "scale of the random start; auto: 1e-3 sqrt(s1 / scale^2), scale^2 the mean square of "
@@ -196,7 +215,8 @@ static const mxs_option options[] = {
      .help = "reproducible: the same bits at any number of ranks; fast: plain sums of doubles"},
     {FIELD(svd), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = svd_routes,
      .section = "Arithmetic",
-     .help = "decomposition of the back-projection; scalapack needs --reduction fast"},
+     .help = "decomposition of the back-projection; scalapack needs --reduction fast; randomized: "
+             "the leading part by passes over A, for operators that have no full matrices"},
 };
 
 #undef FIELD
@@ -252,7 +272,7 @@ mxs_start mxs_settings_start(const mxs_settings *settings) {
   for (const mxs_choice *init = inits; init->word != NULL; init++)
     if (strcmp(settings->init, init->word) == 0)
       return (mxs_start)init->value;
-  return MXS_START_RANDOM;
+  return MXS_START_AUTO;
 }
 
 mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
@@ -306,6 +326,29 @@ static mxs_status check_replicas(const mxs_settings *settings) {
   return MXS_OK;
 }
 
+/* What a method does not take. */
+static mxs_status check_method(const mxs_settings *settings) {
+  const int many = mxs_settings_replicas(settings) > 1;
+  const int method = settings->method;
+  if (settings->line_search && method != MXS_METHOD_GD && method != MXS_METHOD_SCALED_GD)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "line_search: only the methods gd and scaled_gd have one: drop it, or set "
+                    "method: gd or scaled_gd");
+  if (settings->batch > 0 && method != MXS_METHOD_SGD)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "batch: only the method sgd takes batches: drop it, or set method: sgd");
+  if (many && (method == MXS_METHOD_SGD || method == MXS_METHOD_RIEMANNIAN_GD ||
+               method == MXS_METHOD_GAUSS_NEWTON))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "replicas: the methods sgd, riemannian_gd and gauss_newton advance one run at "
+                    "a time: give no list and replicas: 1, or another method");
+  if (many && (settings->line_search || settings->label_noise > 0.0))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%s: not with replicas: give no list and replicas: 1, or drop it",
+                    settings->line_search ? "line_search" : "label_noise");
+  return MXS_OK;
+}
+
 mxs_status mxs_settings_check(const mxs_settings *settings) {
   if (settings->problem == NULL)
     return mxs_fail(
@@ -318,6 +361,7 @@ mxs_status mxs_settings_check(const mxs_settings *settings) {
                     "ranks: set reduction: fast or svd: auto");
   if (settings->quiet != 0 && settings->verbose != 0)
     return mxs_fail(MXS_ERR_SETTINGS, "quiet: cannot be combined with verbose: drop one");
+  MXS_TRY(check_method(settings));
   return check_replicas(settings);
 }
 

@@ -1,4 +1,4 @@
-#include "objective/objective_impl.h"
+#include "objective/jacobian.h"
 
 #include "la/la.h"
 #include "op/op.h"
@@ -159,6 +159,10 @@ static mxs_status train_factors(mxs_objective *o, int t, int64_t j, const mxs_po
     MXS_TRY(residual_of_factors(data, &range, targets, at, w));
     add_losses(data, &range, targets, w, leaf + r->start[LEAF_LOSS],
                leaf + r->start[LEAF_VALIDATION]);
+    if (r->full) {
+      MXS_TRY(mxsi_project_columns(p, &range, w, o->worker[t].G, leaf + r->start[LEAF_GU]));
+      continue;
+    }
     MXS_TRY(data->op->adjoint_mul(data->self, range.first, range.count, w, 0, at->V,
                                   mxs_view(leaf + r->start[LEAF_GU], p->n1, r->k)));
     MXS_TRY(data->op->adjoint_mul(data->self, range.first, range.count, w, 1, at->U,
@@ -201,6 +205,8 @@ static mxs_status block_job(mxs_objective *o, int t, int64_t job, void *ctx) {
   memset(leaf, 0, (size_t)last->start[LEAF_QUANTITIES] * sizeof *leaf);
   if (job >= o->sampled_count)
     MXS_TRY(validate(o, t, job - o->sampled_count, points));
+  else if (mxsi_keeps_rows(o))
+    MXS_TRY(mxsi_jacobian_block(o, t, job));
   else if (o->dense)
     MXS_TRY(train_matrices(o, t, o->sampled[job], points));
   else
@@ -250,7 +256,9 @@ mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points) {
   mxsi_objective_activate(o, points);
   if (o->active_count == 0)
     return MXS_OK;
-  if (o->dense)
+  if (o->jacobian != NULL)
+    MXS_TRY(mxsi_jacobian_begin(o, &points[0]));
+  if (o->dense && !(mxsi_keeps_rows(o) && validation == 0))
     MXS_TRY(form_products(o, points));
   return mxsi_objective_run(o, o->sampled_count + validation, block_job, (void *)(uintptr_t)points);
 }

@@ -1,4 +1,4 @@
-#include "objective/objective_impl.h"
+#include "objective/jacobian.h"
 
 #include "base/hash.h"
 #include "base/place.h"
@@ -12,16 +12,16 @@ static int64_t leaf_length(const mxs_objective *o) {
   return o->replica[o->replicas - 1].start[LEAF_QUANTITIES];
 }
 
-static void lay_out(mxs_objective *o, const int64_t *k) {
+static void lay_out(mxs_objective *o) {
   const mxs_problem *p = o->problem;
   const int64_t entries = p->n1 * p->n2;
   int64_t start = 0;
   for (int64_t r = 0; r < o->replicas; r++) {
     mxsi_replica *replica = &o->replica[r];
-    replica->k = k[r];
-    replica->full = o->dense && (p->n1 + p->n2) * k[r] >= entries;
-    const int64_t lengths[LEAF_QUANTITIES] = {[LEAF_GU] = replica->full ? entries : p->n1 * k[r],
-                                              [LEAF_GV] = replica->full ? 0 : p->n2 * k[r],
+    replica->full = o->whole || (o->dense && (p->n1 + p->n2) * replica->k >= entries);
+    const int64_t lengths[LEAF_QUANTITIES] = {[LEAF_GU] =
+                                                  replica->full ? entries : p->n1 * replica->k,
+                                              [LEAF_GV] = replica->full ? 0 : p->n2 * replica->k,
                                               [LEAF_LOSS] = 1,
                                               [LEAF_VALIDATION] = 1};
     replica->start[0] = start;
@@ -44,14 +44,14 @@ static mxs_status allocate_replica(const mxs_objective *o, mxsi_replica *r) {
 
 static mxs_status allocate_worker(const mxs_objective *o, mxsi_worker *worker) {
   const mxs_problem *p = o->problem;
-  int64_t formed = 0;
+  int64_t room = o->dense ? 0 : p->n2 * MXSI_COLUMNS;
   for (int64_t r = 0; r < o->replicas; r++)
-    formed += o->dense && !o->replica[r].full;
+    room += o->dense && !o->replica[r].full ? p->n1 * p->n2 : 0;
   MXS_TRY(mxs_alloc(leaf_length(o), sizeof *worker->leaf, &worker->leaf));
   MXS_TRY(mxs_alloc(o->replicas * o->rows, sizeof *worker->w, &worker->w));
   MXS_TRY(mxs_alloc(o->rows + 2 * MXSI_NOISE_STEP, sizeof *worker->y, &worker->y));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *worker->g, &worker->g));
-  return mxs_alloc(formed * p->n1 * p->n2, sizeof *worker->G, &worker->G);
+  return mxs_alloc(room, sizeof *worker->G, &worker->G);
 }
 
 static mxs_status plan(const mxs_objective *o) {
@@ -78,19 +78,41 @@ static mxs_status make_reducer(mxs_objective *o) {
   return status;
 }
 
+/* What depends on the form of the gradient. */
+static mxs_status allocate_sums(mxs_objective *o) {
+  lay_out(o);
+  for (int64_t r = 0; r < o->replicas; r++)
+    MXS_TRY(allocate_replica(o, &o->replica[r]));
+  for (int t = 0; t < o->threads; t++)
+    MXS_TRY(allocate_worker(o, &o->worker[t]));
+  return make_reducer(o);
+}
+
+static void release_sums(mxs_objective *o) {
+  mxs_reducer_destroy(&o->reducer);
+  for (int64_t r = 0; o->replica != NULL && r < o->replicas; r++) {
+    mxs_release(&o->replica[r].X);
+    mxs_release(&o->replica[r].gU);
+  }
+  for (int t = 0; o->worker != NULL && t < o->threads; t++) {
+    mxs_release(&o->worker[t].leaf);
+    mxs_release(&o->worker[t].w);
+    mxs_release(&o->worker[t].y);
+    mxs_release(&o->worker[t].g);
+    mxs_release(&o->worker[t].G);
+  }
+}
+
 static mxs_status allocate(mxs_objective *o, const int64_t *k) {
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->replica, &o->replica));
   MXS_TRY(mxs_alloc(o->threads, sizeof *o->worker, &o->worker));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->active, &o->active));
   MXS_TRY(mxs_alloc(o->replicas, sizeof *o->x, &o->x));
-  lay_out(o, k);
-  MXS_TRY(mxsi_sample_create(o));
   for (int64_t r = 0; r < o->replicas; r++)
-    MXS_TRY(allocate_replica(o, &o->replica[r]));
-  for (int t = 0; t < o->threads; t++)
-    MXS_TRY(allocate_worker(o, &o->worker[t]));
+    o->replica[r].k = k[r];
+  MXS_TRY(mxsi_sample_create(o));
   MXS_TRY(plan(o));
-  return make_reducer(o);
+  return allocate_sums(o);
 }
 
 mxs_status mxs_objective_create(mxs_problem *problem,
@@ -123,19 +145,9 @@ void mxs_objective_destroy(mxs_objective **objective) {
   mxs_objective *o = *objective;
   if (o == NULL)
     return;
+  mxsi_jacobian_destroy(o);
   mxsi_line_destroy(o);
-  mxs_reducer_destroy(&o->reducer);
-  for (int64_t r = 0; o->replica != NULL && r < o->replicas; r++) {
-    mxs_release(&o->replica[r].X);
-    mxs_release(&o->replica[r].gU);
-  }
-  for (int t = 0; o->worker != NULL && t < o->threads; t++) {
-    mxs_release(&o->worker[t].leaf);
-    mxs_release(&o->worker[t].w);
-    mxs_release(&o->worker[t].y);
-    mxs_release(&o->worker[t].g);
-    mxs_release(&o->worker[t].G);
-  }
+  release_sums(o);
   mxs_release(&o->replica);
   mxs_release(&o->worker);
   mxs_release(&o->sampled);
@@ -144,6 +156,14 @@ void mxs_objective_destroy(mxs_objective **objective) {
   mxs_release(&o->S);
   mxs_release(&o->x);
   mxs_release(objective);
+}
+
+mxs_status mxs_objective_keep_gradient(mxs_objective *o) {
+  if (o->whole)
+    return MXS_OK;
+  o->whole = 1;
+  release_sums(o);
+  return mxs_comm_agree(o->problem->comm, allocate_sums(o));
 }
 
 int64_t *mxs_objective_scales(mxs_objective *objective, int64_t replica) {
@@ -224,6 +244,7 @@ static mxs_status evaluate(
   if (!replica->full)
     return MXS_OK;
   whole of = {replica, at, out->gU};
+  out->G = out->gU;
   const int64_t jobs =
       (p->n1 + MXSI_PANEL - 1) / MXSI_PANEL + (p->n2 + MXSI_PANEL - 1) / MXSI_PANEL;
   out->gU = replica->gU;
@@ -286,6 +307,8 @@ mxs_status mxs_objective_pass(mxs_objective *o,
   for (int64_t r = 0; r < o->replicas; r++)
     if (!points[r].idle)
       MXS_TRY(evaluate(o, r, &points[r], &reduced, &out[r]));
+  if (o->jacobian != NULL && o->active_count > 0)
+    o->jacobian->valid = 1;
   o->compute_s += MPI_Wtime() - begin;
   return MXS_OK;
 }

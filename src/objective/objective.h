@@ -29,6 +29,7 @@ typedef struct mxs_evaluation {
   double loss;
   double validation_loss; /**< over the held-out measurements that were visited; NaN without any */
   const double *gU, *gV;  /**< n1 x k, n2 x k; owned by the objective, valid until the next pass */
+  const double *G;        /**< n1 x n2, where it was formed (mxs_objective_keep_gradient()); NULL */
   int64_t train, held;    /**< measurements visited over all ranks: training and held-out ones */
   int nonfinite; /**< a block's contribution was NaN or Inf: the numbers above are not to be used */
 } mxs_evaluation;
@@ -40,6 +41,7 @@ typedef struct mxs_sample {
   int skip_validation;  /**< leave out the problem's separate held-out set; else every pass visits
                            all of it, whatever the blocks. Measurements held out inside the blocks
                            are visited with them */
+  int keep_nothing;     /**< no Jacobian is kept of these passes */
   double label_noise;   /**< standard deviation of what is added to y for the gradient: a number
                            drawn by counter, of (seed, draw, measurement), the same for all
                            replicas. The losses are those of the true y. 0: none */
@@ -63,9 +65,9 @@ MXS_CHECKED mxs_status mxs_objective_create(mxs_problem *problem,
 
 void mxs_objective_destroy(mxs_objective **objective);
 
-/** What passes and lines visit from now on; NULL: everything, without noise. The back-projection is
- *  always that of all training measurements. A rank may own no block of a sample. Local; the same
- *  on all ranks. */
+/** What passes, lines and back-projections visit from now on; NULL: everything, without noise, of
+ *  which back-projections take none. A rank may own no block of a sample. Local; the same on all
+ *  ranks. */
 void mxs_objective_sample(mxs_objective *objective, const mxs_sample *sample);
 
 /** One pass at points[r], with its outcome in out[r]; that of idle points is left as it is.
@@ -81,7 +83,8 @@ MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
  *
  *      f(U_r - t P_r, V_r - t Q_r) = c[0] + c[1] t + c[2] t^2 + c[3] t^3 + c[4] t^4,
  *
- *  (U, V) = points[r], (P, Q) = directions[r], over the training measurements of the sample, into
+ *  (U, V) = points[r], (P, Q) = directions[r], each of up to twice the replica's columns, over the
+ *  training measurements of the sample, into
  *  coefficients[r] of each point that is not idle: NaN where a sum is not finite. One visit to A,
  *  forward only, for all replicas, and one allreduce of five numbers a replica, two where the guess
  *  of their magnitude was off. The first call plans the operator for three matrices a replica
@@ -92,11 +95,59 @@ MXS_CHECKED mxs_status mxs_objective_line(mxs_objective *objective,
                                           const mxs_point *directions,
                                           double (*coefficients)[5]);
 
-/** Back-projection S = (1/m) sum_i y_i A_i over the training measurements, n1 x n2, on all ranks;
+/** Keep the Jacobian of the residuals in coming passes: rows J_i = [vec(A_i V), vec(A_i^T U)]
+ *  (vec: row-major, n1 x k, then n2 x k) of the training measurements of the sample, at the point
+ *  of the pass; held-out rows are not kept. The pass then forms J, the residual w = J vec(U, 0) -
+ *  y, the loss, and the gradient J^T w / m from it in one visit to A. keep = 0 frees it. For one
+ *  replica.
+ *
+ *  J is kept in single precision; w and the gradient are of the rows before they are rounded, so
+ *  that only the steps of a solver feel it. Steps by conjugate gradients down to 1e-4 of the
+ *  gradient are then what they are in double precision but for 1e-7. What goes much further must
+ *  damp: along the directions that do not change U V^T, J^T J is no longer zero but rounding, some
+ *  1e-14 of its norm. Where the rows of A
+ *  cost more than a visit (the fast ensemble, operators that know products only) nothing is kept:
+ *  passes are as before, and products with J are visits to A. Collective.
+ *  @retval MXS_ERR_ARG the objective has more than one replica */
+MXS_CHECKED mxs_status mxs_objective_keep_jacobian(mxs_objective *objective, int keep);
+
+/** Memory of this rank for that: 4 (n1 + n2) k bytes for each of its training measurements (for the
+ * largest sample, where samples are windows), and workspaces. Local. */
+int64_t mxs_objective_jacobian_bytes(const mxs_objective *objective);
+
+/** out = (1/m) J^T J d, with J of the last pass and m the rows in it. d and out: (n1 + n2) k
+ *  numbers, dU over dV; NaN where a sum is not finite. Every row of J is read once; without rows,
+ *  one visit to A in both directions. One allreduce, and another reading where the guess of its
+ *  magnitude was off; the bits depend on d and on that pass alone. Collective. Cost: 4 m (n1 + n2)
+ *  k / P flops.
+ *  @retval MXS_ERR_ARG no pass has been made since J is kept */
+MXS_CHECKED mxs_status mxs_objective_normal(mxs_objective *objective, const double *d, double *out);
+
+/** G = (1/m) J^T J, of order n = (n1 + n2) k, on all ranks, both triangles; NaN where a sum is not
+ *  finite. One allreduce of the half of it. Memory: G's for the sums, and half of it a thread.
+ *  Without rows they are formed once more, in one visit to A. Collective. Cost: m n^2 / P flops.
+ *  Errors as of mxs_objective_normal(). */
+MXS_CHECKED mxs_status mxs_objective_gram(mxs_objective *objective, double *G);
+
+/** Rows of J that this rank holds since the last pass, in the order of its visit: `*rows` of them,
+ * one every `*ld` numbers, zeros behind the (n1 + n2) k of each; NULL and 0 where none are kept.
+ * For factorisations over the ranks. Local. */
+const float *mxs_objective_jacobian_rows(const mxs_objective *objective,
+                                         int64_t *rows,
+                                         int64_t *ld);
+
+/** Have coming passes deliver G too, and sum it in the place of its products with the factors: n1
+ * n2 numbers a replica, for operators without `pass` by products with the columns of the identity.
+ *  Forgets the scales of the reduction. Collective. */
+MXS_CHECKED mxs_status mxs_objective_keep_gradient(mxs_objective *objective);
+
+/** Back-projection S = (1/m) sum_i y_i A_i over the training measurements of the sample, n1 x n2,
+ * on all ranks;
  * `*S` is the caller's to use until the next pass. Collective. One pass. */
 MXS_CHECKED mxs_status mxs_objective_back_projection(mxs_objective *objective, double **S);
 
-/** This rank's share of the back-projection, not yet summed over ranks; the same room. Local. */
+/** This rank's share of the back-projection, not yet summed over ranks; the same room. Collective.
+ */
 MXS_CHECKED mxs_status mxs_objective_back_projection_local(mxs_objective *objective, double **S);
 
 enum { MXS_OBJECTIVE_SCALES = 4 };
@@ -115,7 +166,8 @@ typedef struct mxs_objective_profile {
   double reduce_s;
   int64_t passes, reduce_bytes;
   int64_t visits; /**< measurements visited over all ranks, held-out ones too, by passes (redone
-                     ones too), lines and back-projections: each counts one for all replicas */
+                     ones too), lines, back-projections, and products with a Jacobian that is
+                     not kept: each counts one for all replicas */
 } mxs_objective_profile;
 mxs_objective_profile mxs_objective_get_profile(const mxs_objective *objective);
 

@@ -26,12 +26,12 @@ typedef struct mxsi_replica {
 } mxsi_replica;
 
 /** What one thread works with. */
-
 typedef struct mxsi_worker {
   double *leaf;
   double *w;  /**< residuals of a block, one replica after another */
   double *y;  /**< y of a block with label noise, and room for three numbers more at each end */
-  double *G;  /**< n1 n2 for each replica whose leaf does not hold it */
+  double *G;  /**< n1 n2 for each replica whose leaf does not hold it; columns of the identity for
+                 operators without `pass` */
   double **g; /**< gradients of a pass: places in G or in the leaf */
   mxs_status status;
   char text[512]; /**< of its first failure */
@@ -40,10 +40,14 @@ typedef struct mxsi_worker {
 /** What the loss along lines needs (line.c). */
 typedef struct mxsi_line mxsi_line;
 
+/** The Jacobian and its products (jacobian.h). */
+typedef struct mxsi_jacobian mxsi_jacobian;
+
 struct mxs_objective {
   mxs_problem *problem;
   mxs_reduction reduction;
   int dense; /**< the operator has `pass`: X and G are formed */
+  int whole; /**< G is wanted */
   int64_t replicas;
   int threads;
   int64_t rows; /**< of the largest block */
@@ -61,11 +65,15 @@ struct mxs_objective {
   double compute_s;
   double other_reduce_s; /**< of the back-projection */
   int64_t passes, visits;
-  mxsi_line *line; /**< NULL before the first */
+  mxsi_line *line;         /**< NULL before the first */
+  mxsi_jacobian *jacobian; /**< NULL: not asked for */
 };
 
 /** Rows or columns of n1 x n2 that are multiplied at a time: panels, not threads, fix the bits. */
 enum { MXSI_PANEL = 128 };
+
+/** Columns of the identity that operators without `pass` are multiplied by at a time. */
+enum { MXSI_COLUMNS = 64 };
 
 /** Run job 0 .. jobs - 1 on the objective's threads; jobs of one thread come in turn. The first
  *  failure ends it and is returned. Local. */
@@ -97,6 +105,10 @@ const double *mxsi_sample_targets(const mxs_objective *o,
                                   const mxsi_worker *worker,
                                   const mxsi_range *range);
 
+/** Training and held-out measurements of the sample, of the training set, over all ranks.
+ * Collective. */
+void mxsi_sample_total(const mxs_objective *o, int64_t count[2]);
+
 /** Training and held-out measurements that this rank visits, into the words of a reducer; the
  *  separate held-out set where `validation` is set. Local. */
 void mxsi_sample_count(const mxs_objective *o, int validation, mxs_reducer *reducer);
@@ -110,5 +122,11 @@ uint64_t mxsi_points_digest(const mxs_point *points, int64_t count);
 
 /** Are they as they were when the pass began? Local. */
 MXS_CHECKED mxs_status mxsi_points_check(const mxs_point *points, int64_t count, uint64_t before);
+
+/** G += sum_i w_i A_i of an operator that knows products only. `identity`: n2 x MXSI_COLUMNS.
+ * Local.
+ */
+MXS_CHECKED mxs_status mxsi_project_columns(
+    const mxs_problem *p, const mxsi_range *range, const double *w, double *identity, double *G);
 
 #endif

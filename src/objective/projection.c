@@ -3,8 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-enum { COLUMNS = 64 };
-
 typedef struct projection {
   double **leaf; /* n1 n2 for each thread */
   double *identity;
@@ -12,16 +10,15 @@ typedef struct projection {
   double *S;
 } projection;
 
-/* leaf += sum_i y_i A_i of an operator that knows products only: by columns of the identity. */
-static mxs_status project_columns(const mxs_problem *p,
-                                  const mxsi_range *range,
-                                  const double *w,
-                                  double *identity,
-                                  double *leaf) {
+mxs_status mxsi_project_columns(const mxs_problem *p,
+                                const mxsi_range *range,
+                                const double *w,
+                                double *identity,
+                                double *leaf) {
   const mxs_data *data = &p->train;
-  for (int64_t left = 0; left < p->n2; left += COLUMNS) {
-    const int64_t cols = p->n2 - left < COLUMNS ? p->n2 - left : COLUMNS;
-    memset(identity, 0, (size_t)(p->n2 * COLUMNS) * sizeof *identity);
+  for (int64_t left = 0; left < p->n2; left += MXSI_COLUMNS) {
+    const int64_t cols = p->n2 - left < MXSI_COLUMNS ? p->n2 - left : MXSI_COLUMNS;
+    memset(identity, 0, (size_t)(p->n2 * MXSI_COLUMNS) * sizeof *identity);
     for (int64_t c = 0; c < cols; c++)
       identity[(left + c) * cols + c] = 1.0;
     MXS_TRY(data->op->adjoint_mul(data->self, range->first, range->count, w, 0,
@@ -31,7 +28,8 @@ static mxs_status project_columns(const mxs_problem *p,
   return MXS_OK;
 }
 
-static mxs_status project_block(mxs_objective *o, int t, int64_t j, void *ctx) {
+static mxs_status project_block(mxs_objective *o, int t, int64_t a, void *ctx) {
+  const int64_t j = o->sampled[a];
   const projection *to = ctx;
   const mxs_problem *p = o->problem;
   const mxs_data *data = &p->train;
@@ -49,7 +47,7 @@ static mxs_status project_block(mxs_objective *o, int t, int64_t j, void *ctx) {
   if (o->dense)
     MXS_TRY(data->op->pass(data->self, &pass));
   else
-    MXS_TRY(project_columns(p, &range, w, to->identity, leaf));
+    MXS_TRY(mxsi_project_columns(p, &range, w, to->identity, leaf));
 #pragma omp critical(mxs_commit)
   {
     if (to->reducer != NULL)
@@ -81,9 +79,14 @@ static mxs_status prepare(mxs_objective *o, int reduced, projection *to) {
     to->leaf[t] = o->replica[0].full ? o->worker[t].leaf : o->worker[t].G;
   if (!o->dense) {
     MXS_TRY(mxs_alloc(entries, sizeof(double), &to->leaf[0]));
-    MXS_TRY(mxs_alloc(p->n2 * COLUMNS, sizeof *to->identity, &to->identity));
+    MXS_TRY(mxs_alloc(p->n2 * MXSI_COLUMNS, sizeof *to->identity, &to->identity));
   }
   return reduced ? mxs_reducer_create(p->comm, o->reduction, &entries, 1, &to->reducer) : MXS_OK;
+}
+
+static void scale(double *S, const double *sum, int64_t entries, int64_t train) {
+  for (int64_t i = 0; i < entries; i++)
+    S[i] = sum[i] / (double)(train > 0 ? train : 1);
 }
 
 mxs_status mxs_objective_back_projection_local(mxs_objective *o, double **S) {
@@ -92,17 +95,18 @@ mxs_status mxs_objective_back_projection_local(mxs_objective *o, double **S) {
   const double begin = MPI_Wtime();
   projection to = {.S = NULL};
   mxs_status status = prepare(o, 0, &to);
+  int64_t count[2];
+  mxsi_sample_total(o, count);
   if (status == MXS_OK) {
     memset(to.S, 0, (size_t)entries * sizeof *to.S);
-    status = mxsi_objective_run(o, p->train.blocks.own_count, project_block, &to);
-    for (int64_t i = 0; i < entries; i++)
-      to.S[i] /= (double)p->m_train;
+    status = mxsi_objective_run(o, o->sampled_count, project_block, &to);
+    scale(to.S, to.S, entries, count[0]);
   }
   clear(o, &to);
   *S = to.S;
   o->compute_s += MPI_Wtime() - begin;
   o->passes++;
-  o->visits += p->train.blocks.m;
+  o->visits += count[0] + count[1];
   return status;
 }
 
@@ -119,12 +123,13 @@ mxs_status mxs_objective_back_projection(mxs_objective *o, double **S) {
   do {
     const double begin = MPI_Wtime();
     mxs_reducer_begin(to.reducer);
-    status = mxsi_objective_run(o, p->train.blocks.own_count, project_block, &to);
+    status = mxsi_objective_run(o, o->sampled_count, project_block, &to);
     mxs_reducer_count(to.reducer, WORD_FAILED, status != MXS_OK);
+    mxsi_sample_count(o, 0, to.reducer);
     o->compute_s += MPI_Wtime() - begin;
     MXS_TRY_GOTO(status, mxs_reducer_finish(to.reducer, 0, &reduced), cleanup);
     o->passes++;
-    o->visits += p->train.blocks.m;
+    o->visits += reduced.words[WORD_TRAIN] + reduced.words[WORD_HELD];
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
   o->other_reduce_s += mxs_reducer_seconds(to.reducer);
   MXS_TRY_GOTO(status, mxs_comm_agree(p->comm, status), cleanup);
@@ -132,8 +137,7 @@ mxs_status mxs_objective_back_projection(mxs_objective *o, double **S) {
     status = mxs_fail(MXS_ERR_DATA, "the back-projection of y overflows: rescale A and y");
     goto cleanup;
   }
-  for (int64_t i = 0; i < p->n1 * p->n2; i++)
-    to.S[i] = reduced.sum[i] / (double)p->m_train;
+  scale(to.S, reduced.sum, p->n1 * p->n2, reduced.words[WORD_TRAIN]);
   *S = to.S;
 cleanup:
   clear(o, &to);

@@ -64,3 +64,14 @@ void mxsi_sample_count(const mxs_objective *o, int validation, mxs_reducer *redu
   if (validation)
     mxs_reducer_count(reducer, WORD_HELD, mxs_blocks_own_rows(&o->problem->validation.blocks));
 }
+
+void mxsi_sample_total(const mxs_objective *o, int64_t count[2]) {
+  count[0] = count[1] = 0;
+  for (int64_t a = 0; a < o->sampled_count; a++) {
+    const int64_t j = o->sampled[a];
+    count[0] += o->train_count[j];
+    count[1] += mxsi_block_range(&o->problem->train, j).count - o->train_count[j];
+  }
+  count[0] = mxs_comm_sum(o->problem->comm, count[0]);
+  count[1] = mxs_comm_sum(o->problem->comm, count[1]);
+}

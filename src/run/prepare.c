@@ -103,6 +103,8 @@ static mxs_status create_solver(mxsi_run *run) {
   options.batch = settings->batch;
   options.step_decay = settings->step_decay;
   options.step_delay = settings->step_delay;
+  options.weights = (mxs_weights)settings->weights;
+  options.progressive = settings->progressive;
   options.stop = (mxs_stop)settings->stop;
   options.patience = settings->patience;
   options.noise_std = run->noise_std;

@@ -259,6 +259,8 @@ void mxsi_report_end(mxsi_run *run,
     what = "target reached";
   else if (result->reason == MXS_REASON_TOLERANCE)
     what = "tolerance reached";
+  else if (result->reason == MXS_REASON_STATIONARY)
+    what = "at rest";
   else if (result->reason == MXS_REASON_VALIDATION)
     what = "past the lowest held-out loss";
   else if (result->reason == MXS_REASON_DISCREPANCY)

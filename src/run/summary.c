@@ -53,20 +53,39 @@ static json_t *rates_object(const mxsi_timings *timings) {
       number(timings->limit), "fraction_of_limit", number(mxsi_fraction_of_limit(timings)));
 }
 
+/* What a certificate rests on. */
+static const char *basis(const mxs_certificate *c) {
+  return c->status == MXS_RECOVERED
+             ? "held-out measurements alone, whatever the noise is"
+             : "held-out measurements, and noise from the residual of the fit";
+}
+
+static json_t *certificate_object(const mxs_result *result) {
+  const mxs_certificate *c = &result->certificate;
+  if (!c->given)
+    return json_null();
+  return json_pack("{s:s, s:o, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "status",
+                   mxs_certificate_text(c->status), "relative_error", number(c->relative_error),
+                   "basis", basis(c), "reason", mxs_doubt_text(c->doubt), "rank",
+                   (json_int_t)c->rank, "low", number(c->low), "high", number(c->high), "bound",
+                   number(c->bound), "noise_std", number(c->noise_std), "passes_over_A",
+                   number(result->passes_over_A));
+}
+
 static json_t *summary_object(const char *reason,
                               const mxs_result *result,
                               const mxsi_timings *timings,
                               const mxs_machine *machine) {
-  return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:n, s:o, s:o, s:o, s:o, s:o}",
+  return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
                    "reason", reason, "iterations", (json_int_t)result->iterations, "best_iteration",
                    best_iteration(result), "loss", number(result->loss), "relative_residual",
                    number(result->relative_residual), "validation_loss",
                    number(result->validation_loss), "test_error", number(result->test_error),
                    "rank_estimate", (json_int_t)result->rank_estimate, "passes_over_A",
-                   number(result->passes_over_A), "certificate", "estimates",
-                   estimates_object(&result->estimate), "timings", timings_object(result, timings),
-                   "rates", rates_object(timings), "build", mxs_machine_build_json(machine),
-                   "machine", mxs_machine_json(machine));
+                   number(result->passes_over_A), "certificate", certificate_object(result),
+                   "estimates", estimates_object(&result->estimate), "timings",
+                   timings_object(result, timings), "rates", rates_object(timings), "build",
+                   mxs_machine_build_json(machine), "machine", mxs_machine_json(machine));
 }
 
 static json_t *replica_object(int64_t index, const mxs_replica *given, const mxs_result *result) {

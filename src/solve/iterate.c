@@ -57,8 +57,11 @@ static int diverged(const mxs_problem *p, mxsi_trajectory *t, const mxs_evaluati
 static mxs_reason end_reason(mxs_solver *s, int64_t r, const mxs_requests *requests) {
   const mxs_reason by_rule = mxsi_stop_watch(s, r);
   const mxs_solve_options *o = &s->options;
-  if (o->tolerance > 0.0 && s->result[r].relative_residual <= o->tolerance)
+  if (o->method != MXS_METHOD_AUTO && o->tolerance > 0.0 &&
+      s->result[r].relative_residual <= o->tolerance)
     return MXS_REASON_TOLERANCE;
+  if (o->method != MXS_METHOD_AUTO && s->trajectory[r].optim.number[MXS_OPTIM_STATIONARY] > 0.0)
+    return MXS_REASON_STATIONARY;
   if (s->trajectory[r].count.iteration >= o->max_iterations)
     return MXS_REASON_TARGET;
   if (by_rule != MXS_REASON_RUNNING)
@@ -125,7 +128,7 @@ static mxs_status report(mxs_solver *s, int64_t r, const mxs_hooks *hooks) {
   const mxs_evaluation *at = &s->at[r];
   const double begin = MPI_Wtime();
   const mxs_iterate iterate = {.iteration = t->count.iteration,
-                               .gap_rank = t->count.gap_rank,
+                               .gap_rank = t->count.gap_rank < t->k ? t->count.gap_rank : t->k,
                                .seconds = t->number.seconds,
                                .loss = at->loss,
                                .validation_loss = at->validation_loss,
@@ -163,12 +166,13 @@ static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
-  t->count.visits = mxsi_solver_visits(s);
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   o->iteration = t->count.iteration++;
   o->step = t->number.step;
   o->s1 = t->number.s1;
-  const mxs_status status = t->rule->advance(o);
+  const mxs_status status =
+      s->options.method == MXS_METHOD_AUTO ? mxsi_auto_advance(s) : t->rule->advance(o);
+  t->count.visits = mxsi_solver_visits(s);
   if (status == MXS_ERR_NUMERIC)
     s->result[r].reason = MXS_REASON_DIVERGED;
   return status == MXS_ERR_NUMERIC ? MXS_OK : status;
@@ -196,9 +200,9 @@ static int64_t count_running(const mxs_solver *s) {
 }
 
 mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count) {
-  static const mxs_reason order[] = {MXS_REASON_STOPPED,     MXS_REASON_WALLTIME,
-                                     MXS_REASON_TARGET,      MXS_REASON_VALIDATION,
-                                     MXS_REASON_DISCREPANCY, MXS_REASON_TOLERANCE};
+  static const mxs_reason order[] = {
+      MXS_REASON_STOPPED,    MXS_REASON_WALLTIME,    MXS_REASON_TARGET,   MXS_REASON_STATIONARY,
+      MXS_REASON_VALIDATION, MXS_REASON_DISCREPANCY, MXS_REASON_TOLERANCE};
   for (size_t i = 0; i < sizeof order / sizeof *order; i++)
     for (int64_t r = 0; r < count; r++)
       if (results[r].reason == order[i])
@@ -225,7 +229,9 @@ static mxs_status evaluate(mxs_solver *s, int64_t iteration, int whole, mxs_requ
   const mxs_solve_options *o = &s->options;
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_sample sample = {.label_noise = o->label_noise, .seed = t->want.seed, .draw = iteration};
-  if (!whole)
+  if (o->method == MXS_METHOD_AUTO)
+    mxsi_auto_sample(s, &sample);
+  else if (!whole)
     mxs_optim_batch(s->problem, o, t->want.seed, iteration, &sample);
   mxs_objective_sample(s->objective, &sample);
   return mxs_objective_pass(s->objective, s->points, requests, s->at);
@@ -253,7 +259,7 @@ static mxs_status examine(mxs_solver *s, int64_t iteration, mxs_requests *reques
   for (int64_t r = 0; r < s->replicas; r++)
     if (!s->points[r].idle)
       judge(s, r, requests, made, s->whole);
-  return MXS_OK;
+  return s->options.method == MXS_METHOD_AUTO ? mxsi_auto_judge(s) : MXS_OK;
 }
 
 /* Updates of those that go on; a stochastic one from a batch. Collective. */

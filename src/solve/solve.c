@@ -35,6 +35,8 @@ const char *mxs_reason_text(mxs_reason reason) {
     return "tolerance";
   case MXS_REASON_VALIDATION:
     return "validation";
+  case MXS_REASON_STATIONARY:
+    return "stationary";
   case MXS_REASON_DISCREPANCY:
     return "discrepancy";
   case MXS_REASON_STOPPED:
@@ -81,6 +83,42 @@ static mxs_status check_start(const mxs_problem *p, const mxs_solve_options *o) 
   return MXS_OK;
 }
 
+static mxs_status check_method(const mxs_problem *p, const mxs_solve_options *o) {
+  const mxs_rule *rule = mxs_rule_of(o->method);
+  const int many = o->replica_count > 1;
+  const int64_t least = p->n1 < p->n2 ? p->n1 : p->n2;
+  if (rule == NULL)
+    return mxs_fail(MXS_ERR_SETTINGS, "method = %d: there is no such method", (int)o->method);
+  if (o->model == MXS_MODEL_SYMMETRIC && p->n1 != p->n2)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "model = symmetric: U U^T is square, but the problem is %lld x %lld: set model "
+                    "= asymmetric",
+                    (long long)p->n1, (long long)p->n2);
+  if (o->line_search && !rule->line_search)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "line_search = true: method = %s has none: set line_search = false",
+                    rule->name);
+  if (o->batch > 0 && !rule->stochastic)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "batch = %lld: method = %s takes all measurements: set batch = 0 or method = "
+                    "sgd",
+                    (long long)o->batch, rule->name);
+  if (many && (!rule->many || o->line_search || o->label_noise > 0.0))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%lld replicas: %s%s takes one at a time: give one, or set another method",
+                    (long long)o->replica_count,
+                    !rule->many      ? "method = "
+                    : o->line_search ? "line_search"
+                                     : "label_noise",
+                    rule->many ? "" : rule->name);
+  if (o->method == MXS_METHOD_RIEMANNIAN_GD && p->k > least)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "k = %lld: method = riemannian_gd needs k of at most %lld, the smaller side: "
+                    "lower k",
+                    (long long)p->k, (long long)least);
+  return MXS_OK;
+}
+
 static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o) {
   MXS_TRY(check_positive("alpha", o->alpha));
   MXS_TRY(check_positive("step", o->step));
@@ -106,6 +144,7 @@ static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o
                     "reduction = fast, or use svd = replicated");
   for (int64_t r = 0; r < o->replica_count; r++)
     MXS_TRY(check_replica(p, &o->replicas[r]));
+  MXS_TRY(check_method(p, o));
   MXS_TRY(mxsi_stop_check(p, o));
   return check_start(p, o);
 }
@@ -123,6 +162,13 @@ static mxs_status copy_start(mxs_cmat from, const char *name, double **out) {
   return MXS_OK;
 }
 
+static mxs_status check_symmetric_start(const mxs_solver *s) {
+  const size_t bytes = (size_t)(s->problem->n1 * s->problem->k) * sizeof *s->start_U;
+  if (s->options.model == MXS_MODEL_SYMMETRIC && memcmp(s->start_U, s->start_V, bytes) != 0)
+    return mxs_fail(MXS_ERR_DATA, "start factors U and V differ: model = symmetric needs V = U");
+  return MXS_OK;
+}
+
 static void add_array(
     mxs_solver *s, mxsi_trajectory *t, int64_t r, const char *name, mxs_array array) {
   char *to = t->name[t->names++];
@@ -132,6 +178,25 @@ static void add_array(
     (void)snprintf(to, MXSI_NAME, "replica_%lld/%s", (long long)r, name);
   array.name = to;
   s->arrays[s->array_count++] = array;
+}
+
+static void list_shared(mxs_solver *s) {
+  const mxs_problem *p = s->problem;
+  const mxs_spectrum *spectrum = &s->spectrum;
+  const int64_t kept = s->trajectory[0].count.kept;
+  mxs_array *to = s->arrays + s->array_count;
+  *to++ = (mxs_array){"state/data_values", 0, 1, spectrum->count, spectrum->s};
+  *to++ = (mxs_array){"state/data_left", 0, p->n1, spectrum->count, spectrum->left};
+  *to++ = (mxs_array){"state/data_right", 0, p->n2, spectrum->count, spectrum->right};
+  if (s->options.method == MXS_METHOD_AUTO) {
+    *to++ = (mxs_array){"state/auto", 1, 1, MXSI_AUTO_INTEGERS, &s->automatic};
+    *to++ = (mxs_array){"state/auto_numbers", 0, 1, MXSI_AUTO_NUMBERS, &s->automatic_numbers};
+  }
+  if (kept > 0) {
+    *to++ = (mxs_array){"state/kept_U", 0, p->n1, kept, s->kept_U};
+    *to++ = (mxs_array){"state/kept_V", 0, p->n2, kept, s->kept_V};
+  }
+  s->array_count = to - s->arrays;
 }
 
 /* By the names that they have in a checkpoint. */
@@ -166,12 +231,7 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
       add_array(s, t, r, "state/memory_V", (mxs_array){NULL, 0, p->n2, t->k, o->memory_V});
     }
   }
-  const mxs_spectrum *spectrum = &s->spectrum;
-  mxs_array *to = s->arrays + s->array_count;
-  to[0] = (mxs_array){"state/data_values", 0, 1, spectrum->count, spectrum->s};
-  to[1] = (mxs_array){"state/data_left", 0, p->n1, spectrum->count, spectrum->left};
-  to[2] = (mxs_array){"state/data_right", 0, p->n2, spectrum->count, spectrum->right};
-  s->array_count += MXSI_SHARED_ARRAYS;
+  list_shared(s);
 }
 
 static void release_factors(mxsi_trajectory *t) {
@@ -186,12 +246,27 @@ static void release_factors(mxsi_trajectory *t) {
   mxs_release(&o->work_V);
 }
 
+static const mxs_rule *rule_of(const mxs_solver *s, int64_t stage) {
+  return mxs_rule_of(stage == MXSI_STAGE_PURSUE    ? MXS_METHOD_GAUSS_NEWTON
+                     : stage == MXSI_STAGE_DESCEND ? MXS_METHOD_NESTEROV
+                                                   : s->options.method);
+}
+
+mxs_status mxsi_solver_set_kept(mxs_solver *s, int64_t k) {
+  mxs_release(&s->kept_U);
+  mxs_release(&s->kept_V);
+  s->trajectory[0].count.kept = k;
+  MXS_TRY(mxs_alloc(s->problem->n1 * k, sizeof *s->kept_U, &s->kept_U));
+  return mxs_alloc(s->problem->n2 * k, sizeof *s->kept_V, &s->kept_V);
+}
+
 mxs_status mxsi_solver_set_columns(mxs_solver *s, int64_t r, int64_t k) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   const int64_t left = s->problem->n1 * k;
   const int64_t right = s->problem->n2 * k;
   release_factors(t);
+  t->rule = rule_of(s, t->count.stage);
   memset(o->number, 0, sizeof o->number);
   t->k = k;
   t->count.columns = k;
@@ -217,11 +292,13 @@ static mxs_status allocate_trajectory(mxs_solver *s, int64_t r) {
   const int64_t k = t->want.k > 0 ? t->want.k : s->problem->k;
   const int64_t most = k < MOST_SINGULAR_VALUES ? k : MOST_SINGULAR_VALUES;
   const char *const *names = NULL;
-  t->rule = mxs_rule_of(options->method);
+  t->count.stage = options->method == MXS_METHOD_AUTO ? MXSI_STAGE_PURSUE : MXSI_STAGE_METHOD;
   t->optim = (mxs_optim){.problem = s->problem,
                          .options = options,
                          .replica = r,
                          .seed = t->want.seed,
+                         .automatic = isnan(t->want.step),
+                         .spectrum = &s->spectrum,
                          .at = &s->at[r]};
   MXS_TRY(mxsi_solver_set_columns(s, r, k));
   MXS_TRY(mxs_metrics_create(s->problem, &s->spectrum,
@@ -249,6 +326,7 @@ static mxs_status allocate(mxs_solver *s) {
   if (o->start_U.a != NULL) {
     MXS_TRY(copy_start(o->start_U, "U", &s->start_U));
     MXS_TRY(copy_start(o->start_V, "V", &s->start_V));
+    MXS_TRY(check_symmetric_start(s));
   }
   s->options.replicas = NULL;
   mxsi_solver_list_arrays(s);
@@ -266,6 +344,11 @@ mxs_status mxsi_solver_set_objective(mxs_solver *s) {
     status = mxs_objective_create(s->problem, s->options.reduction, k, s->replicas,
                                   s->options.threads, &s->objective);
   s->visits_before = -visits;
+  if (status == MXS_OK && s->trajectory[0].rule->keeps_jacobian) {
+    MXS_TRY_GOTO(status, mxs_objective_keep_gradient(s->objective), cleanup);
+    MXS_TRY_GOTO(status, mxs_objective_keep_jacobian(s->objective, 1), cleanup);
+  }
+cleanup:
   for (int64_t r = 0; r < s->replicas; r++)
     s->trajectory[r].optim.objective = s->objective;
   mxs_release(&k);
@@ -329,6 +412,8 @@ void mxs_solver_destroy(mxs_solver **solver) {
   mxs_release(&s->arrays);
   mxs_release(&s->start_U);
   mxs_release(&s->start_V);
+  mxs_release(&s->kept_U);
+  mxs_release(&s->kept_V);
   mxs_release(solver);
 }
 
@@ -357,21 +442,28 @@ int64_t mxs_solver_shapes(mxs_solver *s, mxs_array **arrays) {
   return s->shape_count;
 }
 
-/* Factors of the numbers of columns that the counters tell. Local. */
+static mxs_status check_columns(const mxs_solver *s, int64_t columns) {
+  if (columns >= 1 && columns <= s->problem->k)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_DATA, "the saved state has factors of %lld columns, of at most %lld",
+                  (long long)columns, (long long)s->problem->k);
+}
+
+/* Factors as the counters tell. Local. */
 static mxs_status reshape(mxs_solver *s, int *changed) {
-  const int64_t most = s->problem->k;
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
-    const int64_t columns = t->count.columns;
-    if (columns == t->k)
+    if (t->count.columns == t->k && t->rule == rule_of(s, t->count.stage))
       continue;
-    if (columns < 1 || columns > most)
-      return mxs_fail(MXS_ERR_DATA, "the saved state has factors of %lld columns, of at most %lld",
-                      (long long)columns, (long long)most);
     *changed = 1;
-    MXS_TRY(mxsi_solver_set_columns(s, r, columns));
+    MXS_TRY(check_columns(s, t->count.columns));
+    MXS_TRY(mxsi_solver_set_columns(s, r, t->count.columns));
   }
-  return MXS_OK;
+  const int64_t kept = s->trajectory[0].count.kept;
+  if (kept == 0)
+    return MXS_OK;
+  MXS_TRY(check_columns(s, kept));
+  return mxsi_solver_set_kept(s, kept);
 }
 
 mxs_status mxs_solver_reshape(mxs_solver *s) {

@@ -6,6 +6,7 @@
 #include "metrics/metrics.h"
 #include "objective/objective.h"
 #include "optim/optim.h"
+#include "solve/auto.h"
 #include "spectral/spectral.h"
 
 /** Integers and numbers of the state of a trajectory, as saved. */
@@ -14,6 +15,8 @@ typedef struct mxsi_counters {
   int64_t visits; /**< of measurements */
   int64_t gap_rank;
   int64_t columns; /**< of the factors */
+  int64_t stage;   /**< solve/auto.h */
+  int64_t kept;    /**< columns of the kept point; 0: none */
 } mxsi_counters;
 
 typedef struct mxsi_numbers {
@@ -34,11 +37,11 @@ typedef struct mxsi_best {
 } mxsi_best;
 
 enum {
-  MXSI_COUNTERS = 5,
+  MXSI_COUNTERS = 7,
   MXSI_NUMBERS = 5,
   MXSI_BEST = 6,
   MXSI_ARRAYS = 12, /**< of a trajectory, at most */
-  MXSI_SHARED_ARRAYS = 3,
+  MXSI_SHARED_ARRAYS = 7,
   MXSI_NAME = 48
 };
 
@@ -77,6 +80,9 @@ struct mxs_solver {
   int whole;                 /**< the last evaluation was of all measurements */
   mxs_result *result;        /**< reason: why a trajectory does not run any more */
   double *start_U, *start_V; /**< given start factors, or NULL */
+  mxsi_auto automatic;
+  mxsi_auto_numbers automatic_numbers;
+  double *kept_U, *kept_V; /**< best point so far of `auto`, or NULL */
   mxs_array *arrays;
   int64_t shape_count, array_count; /**< those that tell shapes come first */
   double clock;                     /**< MPI_Wtime() at which the solve time would be 0 */
@@ -90,6 +96,12 @@ int64_t mxsi_solver_visits(const mxs_solver *solver);
 /** Have trajectory r start with factors of k columns, all zero, and forget what it remembers; the
  *  objective has to be made anew before the next pass. Local. */
 MXS_CHECKED mxs_status mxsi_solver_set_columns(mxs_solver *solver, int64_t r, int64_t k);
+
+/** Room for the kept point. Local. */
+MXS_CHECKED mxs_status mxsi_solver_set_kept(mxs_solver *solver, int64_t k);
+
+/** Factors of i.i.d. N(0, alpha^2) entries. Local. */
+void mxsi_start_randomly(const mxs_solver *solver, mxsi_trajectory *trajectory, double alpha);
 
 /** Make the objective for the columns of all trajectories, in the place of the one there is.
  *  Collective. */

@@ -1,0 +1,310 @@
+/* Gauss-Newton on the matrices of rank k (tangent.h). The step is P_k(X + D), the best
+ * approximation of rank k, with D from linear least squares over the Jacobian of the evaluation, by
+ * preconditioned conjugate gradients on the normal equations: at orthonormal U and V these are well
+ * conditioned, whatever the condition of X.
+ *
+ * With few measurements the least squares are weighted as in MatrixIRLS (Kuemmerle and Mayrink
+ * Verdun, "A scalable second order method for ill-conditioned matrix completion from few samples",
+ * ICML 2021), reduced to the tangent space: the unknown is the tangent part of the new X itself,
+ * and its parts pay for being outside of the leading singular directions of X, less and less as the
+ * smoothing falls with what the residual still has outside of the space.
+ *
+ *  | symbol | here                                                                             |
+ *  |--------|----------------------------------------------------------------------------------|
+ *  | x      | the unknown, a tangent vector (K, C, B); x0 = (diag(s), 0, 0) is X itself         |
+ *  | H      | J^T J / m, and weights, or the curvature of the residual                          |
+ *  | G      | (1/m) sum_i R_i A_i;  P: its part normal to the space                             |
+ *  | eps    | smoothing: estimate of s_{k+1} of the full solution, falls only                   |
+ *  | N      | n1 n2, A A^T ~ N scale2 I                                                         |
+ *  | w      | weights: of K_ij  (N/m) scale2 eps^2 / (s_i s_j - eps^2),                         |
+ *  |        | of columns j of C and B  (N/m) scale2 eps / (s_j - eps)                           |
+ */
+#include "la/la.h"
+#include "optim/optim_impl.h"
+#include "optim/tangent.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MOST_INNER = 500, BASES = 6 };
+
+/* Numbers of the state. */
+enum { EPS = MXS_OPTIM_OWN, STEP };
+
+#define SHARP 0.03 /* smoothing below this part of s_k is over */
+#define FEW 1.5    /* measurements per degree of freedom below which least squares are weighted */
+#define NEAR 0.1   /* steps below this part of X: the curvature of the residual counts */
+#define INNER 0.01 /* relative accuracy of a step, at least */
+#define FINEST 1e-9
+
+typedef struct inner {
+  mxs_optim *optim;
+  mxsi_tangent t;
+  int symmetric;
+  int weighted, curved;
+  double outside;            /* largest singular value of P */
+  double *weight_K, *weight; /* k x k; k */
+  double *P;                 /* n1 x n2 */
+  double *x0, *x, *r, *z, *p, *q;
+  double *d, *Nd; /* changes of the factors */
+  double *room;
+} inner;
+
+static mxs_status create(mxs_optim *o, inner *s) {
+  const mxs_problem *p = o->problem;
+  const int64_t factors = (p->n1 + p->n2) * o->k;
+  *s = (inner){.optim = o, .symmetric = o->options->model == MXS_MODEL_SYMMETRIC};
+  MXS_TRY(mxsi_tangent_create(p->n1, p->n2, o->k, &s->t));
+  const int64_t length = s->t.length;
+  MXS_TRY(mxs_alloc(BASES * length + 2 * factors + o->k * (o->k + 1) + p->n1 * p->n2,
+                    sizeof *s->room, &s->room));
+  double **vectors[BASES] = {&s->x0, &s->x, &s->r, &s->z, &s->p, &s->q};
+  for (int i = 0; i < BASES; i++)
+    *vectors[i] = s->room + i * length;
+  s->d = s->room + BASES * length;
+  s->Nd = s->d + factors;
+  s->weight_K = s->Nd + factors;
+  s->weight = s->weight_K + o->k * o->k;
+  s->P = s->weight + o->k;
+  return MXS_OK;
+}
+
+static void clear(inner *s) {
+  mxsi_tangent_clear(&s->t);
+  mxs_release(&s->room);
+}
+
+static double dot(const double *a, const double *b, int64_t count) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < count; i++)
+    sum += a[i] * b[i];
+  return sum;
+}
+
+/* The weight of number i of a tangent vector. */
+static double weight_of(const inner *s, int64_t i) {
+  if (!s->weighted)
+    return 0.0;
+  return i < s->t.C ? s->weight_K[i] : s->weight[(i - s->t.C) % s->t.k];
+}
+
+static double measurements(const inner *s) {
+  return (double)s->optim->at->train;
+}
+
+/* N/m scale2: what a unit of weight stands for beside J^T J / m ~ scale2. */
+static double weight_unit(const inner *s) {
+  const mxs_problem *p = s->optim->problem;
+  return (double)p->n1 * (double)p->n2 / measurements(s) * p->scale2;
+}
+
+/* P and its leading triplets: at least the first value. */
+static mxs_status look_outside(inner *s) {
+  mxs_optim *o = s->optim;
+  const mxs_cmat P = mxs_cview(s->P, s->t.n1, s->t.n2);
+  MXS_TRY(mxsi_tangent_normal(&s->t, o->at->G, s->P));
+  if (o->outside != NULL) {
+    MXS_TRY(
+        mxs_la_leading(P, o->outside->count, o->outside->s, o->outside->left, o->outside->right));
+    s->outside = o->outside->s[0];
+    return MXS_OK;
+  }
+  double *side = NULL;
+  MXS_TRY(mxs_alloc(s->t.n1 + s->t.n2, sizeof *side, &side));
+  const mxs_status status = mxs_la_leading(P, 1, &s->outside, side, side + s->t.n1);
+  mxs_release(&side);
+  return status;
+}
+
+/* Smoothing of this step, and its weights. */
+static void set_weights(inner *s) {
+  mxs_optim *o = s->optim;
+  const int64_t k = s->t.k;
+  const double *values = s->t.s;
+  const int64_t dof = k * (s->t.n1 + s->t.n2 - k);
+  s->weighted = o->options->weights == MXS_WEIGHTS_LOG_DET ||
+                (o->options->weights == MXS_WEIGHTS_AUTO && measurements(s) < FEW * (double)dof);
+  if (!s->weighted)
+    return;
+  const double outside = s->outside / weight_unit(s);
+  const double first = o->spectrum->count > k ? o->spectrum->s[k] / o->problem->scale2 : values[0];
+  o->number[EPS] = o->number[EPS] > 0.0 ? fmin(o->number[EPS], outside) : first;
+  const double eps = o->number[EPS];
+  s->weighted = eps > SHARP * values[k - 1];
+  for (int64_t i = 0; i < k; i++) {
+    const double a = fmax(values[i], 1.001 * eps);
+    s->weight[i] = weight_unit(s) * eps / (a - eps);
+    for (int64_t j = 0; j < k; j++) {
+      const double b = fmax(values[j], 1.001 * eps);
+      s->weight_K[i * k + j] = weight_unit(s) * eps * eps / (a * b - eps * eps);
+    }
+  }
+}
+
+/* q += (0, P B S^-1, P^T C S^-1): second derivative of f along the retraction. `d` is room. */
+static void add_curvature(inner *s, const double *x, double *q) {
+  const mxsi_tangent *t = &s->t;
+  double *scaled = s->d;
+  const mxs_cmat P = mxs_cview(s->P, t->n1, t->n2);
+  for (int64_t i = 0; i < (t->n1 + t->n2) * t->k; i++)
+    scaled[i] = x[t->C + i] / t->s[i % t->k];
+  mxs_la_gemm(0, 0, 1.0, P, mxs_cview(scaled + t->n1 * t->k, t->n2, t->k), 1.0,
+              mxs_view(q + t->C, t->n1, t->k));
+  mxs_la_gemm(1, 0, 1.0, P, mxs_cview(scaled, t->n1, t->k), 1.0, mxs_view(q + t->B, t->n2, t->k));
+}
+
+/* q = H x. Collective. */
+static mxs_status apply(inner *s, const double *x, double *q) {
+  mxsi_tangent_to_factors(&s->t, x, s->d);
+  MXS_TRY(mxs_objective_normal(s->optim->objective, s->d, s->Nd));
+  mxsi_tangent_from_factors(&s->t, s->Nd, q);
+  for (int64_t i = 0; s->weighted && i < s->t.length; i++)
+    q[i] += weight_of(s, i) * x[i];
+  if (s->curved)
+    add_curvature(s, x, q);
+  if (s->symmetric)
+    mxsi_tangent_symmetrise(&s->t, q);
+  return MXS_OK;
+}
+
+static void precondition(const inner *s, const double *r, double *z) {
+  for (int64_t i = 0; i < s->t.length; i++)
+    z[i] = r[i] / (s->optim->problem->scale2 + weight_of(s, i));
+}
+
+/* r = -(gradient of the least squares at x0). */
+static void right_hand_side(inner *s, double *r) {
+  const mxs_optim *o = s->optim;
+  const int64_t left = s->t.n1 * s->t.k;
+  memcpy(s->d, o->at->gU, (size_t)left * sizeof *s->d);
+  memcpy(s->d + left, o->at->gV, (size_t)(s->t.n2 * s->t.k) * sizeof *s->d);
+  mxsi_tangent_from_factors(&s->t, s->d, r);
+  for (int64_t i = 0; i < s->t.length; i++)
+    r[i] = -r[i] - weight_of(s, i) * s->x0[i];
+  if (s->symmetric)
+    mxsi_tangent_symmetrise(&s->t, r);
+}
+
+/* x <- about H^-1 r from zero, and r what is left; `*indefinite` where H is. Collective. */
+static mxs_status conjugate_gradients(inner *s, double tolerance, int *indefinite) {
+  const int64_t n = s->t.length;
+  memset(s->x, 0, (size_t)n * sizeof *s->x);
+  precondition(s, s->r, s->z);
+  memcpy(s->p, s->z, (size_t)n * sizeof *s->p);
+  double rz = dot(s->r, s->z, n);
+  const double enough = rz * tolerance * tolerance;
+  *indefinite = 0;
+  for (int i = 0; i < MOST_INNER && rz > enough; i++) {
+    MXS_TRY(apply(s, s->p, s->q));
+    const double curvature = dot(s->p, s->q, n);
+    if (!(curvature > 0.0)) {
+      *indefinite = 1;
+      return MXS_OK;
+    }
+    const double a = rz / curvature;
+    for (int64_t j = 0; j < n; j++) {
+      s->x[j] += a * s->p[j];
+      s->r[j] -= a * s->q[j];
+    }
+    precondition(s, s->r, s->z);
+    const double before = rz;
+    rz = dot(s->r, s->z, n);
+    for (int64_t j = 0; j < n; j++)
+      s->p[j] = s->z[j] + rz / before * s->p[j];
+  }
+  return MXS_OK;
+}
+
+/* The step from x0. Where the curvature of the residual makes H indefinite, it is left out.
+ * Collective. */
+static mxs_status solve(inner *s) {
+  const mxs_optim *o = s->optim;
+  const double relative = sqrt(2.0 * measurements(s) * o->at->loss / o->problem->y_norm2);
+  double tolerance = fmin(INNER, relative);
+  int indefinite = 0;
+  if (o->number[STEP] > 0.0)
+    tolerance = fmin(tolerance, o->number[STEP]);
+  tolerance = fmax(tolerance, FINEST);
+  s->curved = !s->weighted && o->number[STEP] > 0.0 && o->number[STEP] < NEAR;
+  right_hand_side(s, s->r);
+  MXS_TRY(conjugate_gradients(s, tolerance, &indefinite));
+  if (indefinite && s->curved) {
+    s->curved = 0;
+    right_hand_side(s, s->r);
+    MXS_TRY(conjugate_gradients(s, tolerance, &indefinite));
+  }
+  right_hand_side(s, s->q);
+  s->optim->number[MXS_OPTIM_GAIN] = dot(s->q, s->x, s->t.length) / (2.0 * o->at->loss);
+  return MXS_OK;
+}
+
+/* x <- the new tangent part of X, which with weights includes J^T of the multipliers: it is the
+ * weighted solution of all matrices, not of tangent ones alone. */
+static void new_point(inner *s) {
+  mxs_optim *o = s->optim;
+  const int64_t n = s->t.length;
+  o->number[STEP] = sqrt(dot(s->x, s->x, n) / dot(s->x0, s->x0, n));
+  for (int64_t i = 0; i < n; i++)
+    s->x[i] += s->x0[i];
+  for (int64_t i = 0; s->weighted && i < n; i++)
+    s->x[i] += (weight_of(s, i) * s->x[i] + s->r[i]) / weight_unit(s);
+}
+
+static mxs_status step(inner *s) {
+  mxs_optim *o = s->optim;
+  const int64_t k = s->t.k;
+  mxsi_tangent_at(&s->t, o->U, o->V);
+  for (int64_t j = 0; j < k; j++)
+    s->x0[j * k + j] = s->t.s[j];
+  MXS_TRY(look_outside(s));
+  set_weights(s);
+  MXS_TRY(solve(s));
+  new_point(s);
+  o->number[MXS_OPTIM_STATIONARY] =
+      !s->weighted && o->number[STEP] <= fmax(0.1 * o->options->tolerance, 1e-14);
+  return mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V);
+}
+
+static mxs_status advance(mxs_optim *o) {
+  inner s;
+  mxs_status status = mxs_comm_agree(o->problem->comm, create(o, &s));
+  if (status == MXS_OK)
+    status = step(&s);
+  clear(&s);
+  return status;
+}
+
+mxs_status mxs_optim_outside(const mxs_optim *o, int64_t count, double *values) {
+  const mxs_problem *p = o->problem;
+  mxsi_tangent t = {0};
+  double *room = NULL;
+  mxs_status status = MXS_OK;
+  memset(values, 0, (size_t)count * sizeof *values);
+  MXS_TRY_GOTO(status, mxsi_tangent_create(p->n1, p->n2, o->k, &t), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(p->n1 * p->n2 + (p->n1 + p->n2) * count, sizeof *room, &room),
+               cleanup);
+  mxsi_tangent_at(&t, o->U, o->V);
+  if (!(t.s[0] > 0.0))
+    goto cleanup;
+  MXS_TRY_GOTO(status, mxsi_tangent_normal(&t, o->at->G, room), cleanup);
+  double *sides = room + p->n1 * p->n2;
+  status =
+      mxs_la_leading(mxs_cview(room, p->n1, p->n2), count, values, sides, sides + p->n1 * count);
+cleanup:
+  mxsi_tangent_clear(&t);
+  mxs_release(&room);
+  return status;
+}
+
+static mxs_status prepare(mxs_optim *o) {
+  const mxs_problem *p = o->problem;
+  return mxs_optim_balance(o->options->model, mxs_view(o->U, p->n1, o->k),
+                           mxs_view(o->V, p->n2, o->k));
+}
+
+const mxs_rule mxsi_rule_gauss_newton = {.name = "gauss_newton",
+                                         .keeps_jacobian = 1,
+                                         .start = MXS_START_SPECTRAL,
+                                         .automatic_step = 1.0,
+                                         .prepare = prepare,
+                                         .advance = advance};
