@@ -235,7 +235,8 @@ class Refusals(NoiseCase):
         problem = harness.write_problem(self.dir / "p.h5", ref.plant(8, 7, 1, 101, seed=1))
         for settings, words in ((dict(stop="validation"), ("stop", "hold_out = 0.1")),
                                 (dict(stop="validation", replicas=2), ("hold_out = 0.1",)),
-                                (dict(stop="discrepancy"), ("stop", "give noise_std"))):
+                                (dict(stop="discrepancy"), ("stop", "give noise_std")),
+                                (dict(method="auto", stop="validation", hold_out=0.1), ("stop", "auto"))):
             for np_ in (0, 2):
                 with self.subTest(settings, np=np_):
                     self.solve(problem, "bad", np=np_, code=78, **settings)
