@@ -41,6 +41,7 @@ typedef enum mxs_svd_route {
 /** How the factors move; README, "Methods", compares them. One iteration is one evaluation (a pass
  * over A) and one update. */
 typedef enum mxs_method {
+  MXS_METHOD_AUTO,          /**< finds the rank, start and step sizes, and certifies the result */
   MXS_METHOD_GD,            /**< gradient descent */
   MXS_METHOD_NESTEROV,      /**< gradient descent with momentum */
   MXS_METHOD_SGD,           /**< gradient descent on batches of canonical blocks */
@@ -71,12 +72,15 @@ typedef enum mxs_weights {
   MXS_WEIGHTS_LOG_DET /**< towards low rank, falling: MatrixIRLS in the tangent space */
 } mxs_weights;
 
-/** What ends a run, beside max_iterations. */
+/** What ends a run, beside max_iterations. Methods that step on batches look only where a row of
+ * metrics is due. */
 typedef enum mxs_stop {
   MXS_STOP_TOLERANCE,  /**< the relative residual is at most the tolerance */
-  MXS_STOP_VALIDATION, /**< the held-out loss has not fallen for `patience` iterations; the answer
-                          is the point where it was lowest */
-  MXS_STOP_DISCREPANCY /**< the residual is as small as the noise lets it be */
+  MXS_STOP_VALIDATION, /**< that, or the held-out loss has not fallen by 1e-5 of it for `patience`
+                          iterations; the answer is the point where it was lowest, however the run
+                          ends */
+  MXS_STOP_DISCREPANCY /**< that, or ||R||^2 / m <= noise_std^2 (1 + 2 sqrt(2/m)): what the noise
+                          alone leaves stays below in 98 of 100 cases */
 } mxs_stop;
 
 /** What may differ between trajectories that share the ensemble and the data. NaN, or 0 for k, mean
@@ -106,21 +110,28 @@ typedef struct mxs_solve_options {
   mxs_method method;
   mxs_model model;
   mxs_start start;
-  double momentum;     /**< of nesterov, in [0, 1) */
-  double lambda;       /**< of scaled_gd and agn, relative to s_1/scale^2 */
-  double balance;      /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
-                          first-order methods; 0: none */
-  double label_noise;  /**< standard deviation of fresh noise on y for every gradient; 0: none */
-  double perturb;      /**< radius of the ball of a random kick, relative to the norm of the
-                          factors, where the gradient is nearly zero; 0: none */
-  int line_search;     /**< exact along the step's direction: gd and scaled_gd */
-  int64_t batch;       /**< measurements of a step of sgd, whole blocks; 0: all */
-  double step_decay;   /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
-  double step_delay;   /**< iterations */
-  mxs_weights weights; /**< of gauss_newton */
+  double momentum;        /**< of nesterov, in [0, 1) */
+  double lambda;          /**< of scaled_gd and agn, relative to s_1/scale^2 */
+  double balance;         /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
+                             first-order methods; 0: none */
+  double label_noise;     /**< standard deviation of fresh noise on y for every gradient; 0: none */
+  double perturb;         /**< radius of the ball of a random kick, relative to the norm of the
+                             factors, where the gradient is nearly zero; 0: none */
+  int line_search;        /**< exact along the step's direction: gd and scaled_gd */
+  int64_t batch;          /**< measurements of a step of sgd, whole blocks; 0: all */
+  double step_decay;      /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
+  double step_delay;      /**< iterations */
+  mxs_weights weights;    /**< of gauss_newton */
+  int progressive;        /**< auto: begin with a part of the measurements, where there are many */
+  double jacobian_memory; /**< auto: bytes over all ranks that the Jacobian may take */
   mxs_stop stop;
-  int64_t patience;        /**< of MXS_STOP_VALIDATION, iterations; 0: automatic */
-  double noise_std;        /**< of y, for MXS_STOP_DISCREPANCY; NaN: estimated */
+  int64_t patience; /**< of MXS_STOP_VALIDATION, iterations; 0: what the smallest signal s_r
+                       takes to grow tenfold from the start, and a thousandfold at least,
+                       ln(10 max(100, sqrt(s_r / scale2) / alpha)) / ln(1 + step s_r), with
+                       s_r that of A*(y) above its largest gap; 30 where the step is not of a
+                       gradient */
+  double noise_std; /**< standard deviation of the noise in y, for MXS_STOP_DISCREPANCY and the
+                       estimates; NaN: not known */
   int64_t max_iterations;  /**< absolute */
   double tolerance;        /**< stop when ||R|| / ||y|| <= tolerance; 0: never */
   int64_t metrics_every;   /**< iterations between metrics rows */
@@ -134,17 +145,18 @@ MXS_API mxs_solve_options mxs_solve_defaults(void);
 /** Why a solve ended. Values > 0: finished; < 0: stopped early or failed numerically. */
 typedef enum mxs_reason {
   MXS_REASON_RUNNING = 0,
-  MXS_REASON_TARGET = 1,     /**< max_iterations reached */
-  MXS_REASON_TOLERANCE = 2,  /**< relative residual below the tolerance */
-  MXS_REASON_VALIDATION = 3, /**< the held-out loss was at its minimum */
-  MXS_REASON_STATIONARY = 4, /**< the method has come to rest above the tolerance */
-  MXS_REASON_STOPPED = -1,   /**< a hook asked for it */
-  MXS_REASON_DIVERGED = -2,  /**< loss or gradient not finite, or loss beyond all bounds */
-  MXS_REASON_WALLTIME = -3   /**< a hook said that the time is up */
+  MXS_REASON_TARGET = 1,      /**< max_iterations reached */
+  MXS_REASON_TOLERANCE = 2,   /**< relative residual below the tolerance */
+  MXS_REASON_VALIDATION = 3,  /**< the held-out loss was at its minimum */
+  MXS_REASON_DISCREPANCY = 4, /**< the residual is that of the noise */
+  MXS_REASON_STATIONARY = 5,  /**< the method has come to rest above the tolerance */
+  MXS_REASON_STOPPED = -1,    /**< a hook asked for it */
+  MXS_REASON_DIVERGED = -2,   /**< loss or gradient not finite, or loss beyond all bounds */
+  MXS_REASON_WALLTIME = -3    /**< a hook said that the time is up */
 } mxs_reason;
 
-/** Name of a reason as in summary.json: "target", "tolerance", "stopped", "diverged",
- *  "walltime". Local. */
+/** Name of a reason as in summary.json: "target", "tolerance", "validation", "discrepancy",
+ *  "stopped", "diverged", "walltime". Local. */
 MXS_API const char *mxs_reason_text(mxs_reason reason);
 
 /** Requests of a hook, combined by or. A request of one rank is a request of all. */
@@ -169,15 +181,81 @@ typedef struct mxs_hooks {
   mxs_status (*checkpoint)(void *ctx, int64_t iteration, mxs_reason reason);
 } mxs_hooks;
 
-/** Outcome of a trajectory. */
+/** Verdict on a result, from held-out measurements. */
+typedef enum mxs_certificate_status {
+  MXS_NOT_CERTIFIED,
+  MXS_RECOVERED_UP_TO_NOISE,
+  MXS_RECOVERED
+} mxs_certificate_status;
+
+/** Why a result is not certified. */
+typedef enum mxs_doubt {
+  MXS_DOUBT_NONE,
+  MXS_DOUBT_NOT_HELD_OUT,
+  MXS_DOUBT_FEW,
+  MXS_DOUBT_STALLS,
+  MXS_DOUBT_OVERFITS,
+  MXS_DOUBT_EXPLAINS_LITTLE,
+  MXS_DOUBT_WEAKEST,
+  MXS_DOUBT_WIDE,
+  MXS_DOUBT_DEPENDS,
+  MXS_DOUBT_TAILS
+} mxs_doubt;
+
+/** What is known of ||X - X*||_F / ||X*||_F. `recovered`: below 1e-6 by held-out measurements
+ * alone, whatever the noise is. `recovered up to noise`: all that would show another minimum, rank
+ * or model does not show. NaN where not defined. */
+typedef struct mxs_certificate {
+  int given; /**< 0: the method gives none */
+  mxs_certificate_status status;
+  mxs_doubt doubt;
+  int64_t rank;
+  double relative_error; /**< estimate; */
+  double low, high;      /**< its interval, if what the fit leaves is noise */
+  double bound;          /**< upper bound at 99.95 %, if nothing of it is */
+  double noise_std;      /**< estimate, in units of y */
+} mxs_certificate;
+
+/** "recovered", "recovered up to noise", "not certified"; and why not. Local. */
+MXS_API const char *mxs_certificate_text(mxs_certificate_status status);
+MXS_API const char *mxs_doubt_text(mxs_doubt doubt);
+
+/** Where the noise level of an estimate is from, or why there is none. */
+typedef enum mxs_noise_basis {
+  MXS_NOISE_NONE,      /**< nothing is held out */
+  MXS_NOISE_GIVEN,     /**< noise_std */
+  MXS_NOISE_RESIDUAL,  /**< the training residual of a fitted model */
+  MXS_NOISE_FEW,       /**< unknown: no more measurements than degrees of freedom */
+  MXS_NOISE_UNFITTED,  /**< unknown: the gradient says that there is more to fit */
+  MXS_NOISE_OVERFITTED /**< unknown: what follows the estimated rank has taken up noise */
+} mxs_noise_basis;
+
+/** What held-out measurements tell of the noise and of the error ||U V^T - X*||_F / ||X*||_F. NaN
+ *  where not defined. */
+typedef struct mxs_estimate {
+  double noise_std;
+  double relative_error;
+  double relative_error_low, relative_error_high; /**< at a level of 95 %; where the noise is
+                                                     unknown, high counts all of it as error */
+  mxs_noise_basis basis;
+} mxs_estimate;
+
+/** Name of a basis as in summary.json. Local. */
+MXS_API const char *mxs_noise_basis_text(mxs_noise_basis basis);
+
+/** Outcome of a trajectory. With MXS_STOP_VALIDATION the figures are those of the best point, but
+ *  for iterations, passes and seconds. */
 typedef struct mxs_result {
   mxs_reason reason;
   int64_t iterations;
+  int64_t best_iteration; /**< of the lowest held-out loss; -1 without MXS_STOP_VALIDATION */
   double loss, relative_residual, validation_loss, test_error; /**< NaN where not defined */
   int64_t rank_estimate;          /**< singular values of U V^T above the largest gap */
   double passes_over_A;           /**< visits to all measurements, since the first start */
   double seconds;                 /**< cumulative, as the column of the metrics */
   double step, alpha, scale2, s1; /**< what automatic settings came to */
+  mxs_certificate certificate;    /**< of MXS_METHOD_AUTO */
+  mxs_estimate estimate;
 } mxs_result;
 
 /** Where the time of a solver went: this rank, since it was created. */
@@ -218,14 +296,14 @@ MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver,
                                               const mxs_hooks *hooks,
                                               mxs_result *results);
 
-/** How all of them ended: stopped, or out of time, if one was; diverged if all did; else target, or
- * tolerance if none ended on its target. Local. */
+/** How all of them ended: stopped, or out of time, if one was; diverged if all did; else target if
+ * one reached it, or what ended one of them. Local. */
 MXS_API mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count);
 
 MXS_API mxs_profile mxs_solver_profile(const mxs_solver *solver);
 
-/** The factors of a trajectory, owned by the solver; valid until it runs again or is destroyed.
- *  Local. */
+/** The factors of a trajectory, with MXS_STOP_VALIDATION those of its best point so far; owned by
+ *  the solver, valid until it runs again or is destroyed. Local. */
 MXS_API void mxs_solver_factors(const mxs_solver *solver,
                                 int64_t replica,
                                 mxs_cmat *U,

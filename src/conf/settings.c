@@ -6,7 +6,8 @@
 
 static const mxs_choice models[] = {
     {"asymmetric", MXS_MODEL_ASYMMETRIC}, {"symmetric", MXS_MODEL_SYMMETRIC}, {NULL, 0}};
-static const mxs_choice methods[] = {{"gd", MXS_METHOD_GD},
+static const mxs_choice methods[] = {{"auto", MXS_METHOD_AUTO},
+                                     {"gd", MXS_METHOD_GD},
                                      {"nesterov", MXS_METHOD_NESTEROV},
                                      {"sgd", MXS_METHOD_SGD},
                                      {"scaled_gd", MXS_METHOD_SCALED_GD},
@@ -27,9 +28,13 @@ static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
                                    {"validation", MXS_STOP_VALIDATION},
                                    {"discrepancy", MXS_STOP_DISCREPANCY},
                                    {NULL, 0}};
-static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE}, {"f64", MXS_STORAGE_F64},
-                                      {"f32", MXS_STORAGE_F32},      {"bf16", MXS_STORAGE_BF16},
-                                      {"bits", MXS_STORAGE_BITS},    {NULL, 0}};
+static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE},
+                                      {"f64", MXS_STORAGE_F64},
+                                      {"f32", MXS_STORAGE_F32},
+                                      {"bf16", MXS_STORAGE_BF16},
+                                      {"bits", MXS_STORAGE_BITS},
+                                      {"stream", MXS_STORAGE_STREAM},
+                                      {NULL, 0}};
 static const mxs_choice reductions[] = {
     {"reproducible", MXS_REDUCTION_REPRODUCIBLE}, {"fast", MXS_REDUCTION_FAST}, {NULL, 0}};
 static const mxs_choice svd_routes[] = {{"auto", MXS_SVD_AUTO},
@@ -57,17 +62,20 @@ static const mxs_option options[] = {
      .section = "Problem",
      .help =
          "how a stored A is held in memory; auto: as in the file; bf16 rounds; bits: A of entries "
-         "+-1, or the ensemble rademacher, made once and kept; arithmetic is always f64"},
+         "+-1, or the ensemble rademacher, made once and kept; stream: not held, but read from the "
+         "problem file at every pass; arithmetic is always f64"},
     {FIELD(model), .type = MXS_OPTION_CHOICE, .preset = "asymmetric", .choices = models,
      .section = "Method",
      .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
     {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
      .section = "Method",
-     .help = "gd: gradient descent on both factors from a small start; nesterov: with momentum; "
-             "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
-             "does not depend on the condition of X; agn: the same, one factor at a time; "
-             "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
-             "compressed Jacobian, ten to twenty passes over A"},
+     .help =
+         "auto: from the data alone to a matrix and a certificate: finds the rank, start and "
+         "steps; gd: gradient descent on both factors from a small start; nesterov: with momentum; "
+         "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
+         "does not depend on the condition of X; agn: the same, one factor at a time; "
+         "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
+         "compressed Jacobian, ten to twenty passes over A"},
     {FIELD(k), .type = MXS_OPTION_INTEGERS, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Method",
      .help =
@@ -106,6 +114,13 @@ static const mxs_option options[] = {
      .help =
          "gauss_newton: log_det weights the least squares towards low rank, for few measurements "
          "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
+    {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
+     .help = "auto: begin with a part of the measurements where there are many more than needed"},
+    {FIELD(jacobian_memory), .type = MXS_OPTION_REAL, .preset = "8", .low = 0, .high = INFINITY,
+     .flags = MXS_OPTION_ABOVE_LOW, .unit = "GB", .section = "Method",
+     .help =
+         "auto: what the compressed Jacobian may take over all ranks; where it would be more it "
+         "covers a part of the measurements, and gradients cover all"},
     {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Method",
      .help = "sgd: measurements of a step, in whole blocks (block_rows)"},
@@ -141,18 +156,21 @@ static const mxs_option options[] = {
     {FIELD(stop), .type = MXS_OPTION_CHOICE, .preset = "tolerance", .choices = stops,
      .section = "Stopping",
      .help =
-         "tolerance: on the relative residual; validation: where the held-out loss is at its "
-         "minimum (needs hold_out or held-out data); discrepancy: where the residual is as small "
-         "as the noise allows"},
+         "tolerance: on the relative residual; validation: that, or patience iterations after the "
+         "lowest held-out loss, and the answer is the point where it was lowest (needs hold_out or "
+         "held-out data); discrepancy: tolerance, or where the residual is as small as noise_std "
+         "lets it "
+         "be"},
     {FIELD(patience), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .unit = "iterations", .section = "Stopping",
      .help =
-         "stop: validation: go on so long after the lowest held-out loss; auto: three times what "
-         "a tenfold growth takes"},
+         "stop: validation: go on so long after the lowest held-out loss; auto: what the smallest "
+         "signal takes to grow tenfold from the start, a thousandfold at least"},
     {FIELD(noise_std), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .section = "Stopping",
-     .help = "stop: discrepancy: standard deviation of the noise in y; auto: that of the problem "
-             "file"},
+     .help = "standard deviation of the noise in y, for stop: discrepancy and the error estimate; "
+             "auto: "
+             "that of the problem file"},
     {FIELD(max_walltime), .type = MXS_OPTION_TIME, .preset = "auto", .automatic = "auto",
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop with a checkpoint, and exit code 75, before this start has taken so long; auto: "

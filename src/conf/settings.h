@@ -21,11 +21,13 @@ typedef struct mxs_settings {
   int method;         /**< mxs_method */
   double momentum, lambda, balance, label_noise, perturb, step_decay, step_delay;
   int line_search;
-  int64_t batch;    /**< 0: all */
-  int weights;      /**< mxs_weights */
-  int stop;         /**< mxs_stop */
-  int64_t patience; /**< 0: automatic */
-  double noise_std; /**< NaN: that of the problem */
+  int64_t batch; /**< 0: all */
+  int weights;   /**< mxs_weights */
+  int progressive;
+  double jacobian_memory; /**< GB */
+  int stop;               /**< mxs_stop */
+  int64_t patience;       /**< 0: automatic */
+  double noise_std;       /**< NaN: that of the problem */
   mxs_integers k;
   char *init; /**< "auto", "random", "spectral", "nystrom" or "file:/absolute/path" */
   mxs_reals alpha;

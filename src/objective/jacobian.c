@@ -52,6 +52,11 @@ int64_t mxs_objective_jacobian_bytes(const mxs_objective *o) {
          (o->threads * room + shared) * (int64_t)sizeof(double);
 }
 
+int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *o) {
+  const mxsi_jacobian s = sizes_of(o);
+  return s.matrix_free ? 0 : s.ld * (int64_t)sizeof(float);
+}
+
 static mxs_status allocate(mxs_objective *o) {
   const mxs_problem *p = o->problem;
   const int64_t k = o->replica[0].k;
@@ -156,8 +161,10 @@ mxs_status mxsi_jacobian_begin(mxs_objective *o, const mxs_point *at) {
   if (s->matrix_free || rows <= s->room_rows)
     return MXS_OK;
   mxs_release(&s->J);
+  s->room_rows = 0;
+  MXS_TRY(mxs_alloc(rows, (size_t)s->ld * sizeof *s->J, &s->J));
   s->room_rows = rows;
-  return mxs_alloc(rows, (size_t)s->ld * sizeof *s->J, &s->J);
+  return MXS_OK;
 }
 
 /* The matrices of a few measurements: by rows, or by the adjoint of one at a time; NULL where the

@@ -39,7 +39,7 @@ struct mxsi_jacobian {
 
 /** Rows are kept in passes. Local. */
 static inline int mxsi_keeps_rows(const mxs_objective *o) {
-  return o->jacobian != NULL && !o->jacobian->matrix_free;
+  return o->jacobian != NULL && !o->jacobian->matrix_free && !o->sample.keep_nothing;
 }
 
 /** Before the blocks of a pass at `at`: what they are formed at, and room for their rows. Local. */

@@ -41,6 +41,7 @@ typedef struct mxs_sample {
   int skip_validation;  /**< leave out the problem's separate held-out set; else every pass visits
                            all of it, whatever the blocks. Measurements held out inside the blocks
                            are visited with them */
+  int keep_nothing;     /**< no Jacobian is kept of these passes */
   double label_noise;   /**< standard deviation of what is added to y for the gradient: a number
                            drawn by counter, of (seed, draw, measurement), the same for all
                            replicas. The losses are those of the true y. 0: none */
@@ -94,6 +95,29 @@ MXS_CHECKED mxs_status mxs_objective_line(mxs_objective *objective,
                                           const mxs_point *directions,
                                           double (*coefficients)[5]);
 
+/** Sums over measurements of what their residuals r and fitted values t, in the given units, tell
+ * of how they are distributed: with h2 = t^2 - 1, h3 = t^3 - 3 t. */
+enum {
+  MXS_MOMENT_COUNT,
+  MXS_MOMENT_SQUARE,      /**< r^2 */
+  MXS_MOMENT_FOURTH,      /**< r^4 */
+  MXS_MOMENT_EVEN,        /**< h2 r */
+  MXS_MOMENT_EVEN_SQUARE, /**< h2^2 r^2 */
+  MXS_MOMENT_ODD,         /**< h3 r */
+  MXS_MOMENT_ODD_SQUARE,  /**< h3^2 r^2 */
+  MXS_MOMENTS
+};
+
+/** The moments of the fit at one point, over the training and over the held-out measurements of the
+ *  sample, for an objective of one replica. One visit to A, forward only. Collective. Errors as of
+ * a pass. */
+MXS_CHECKED mxs_status mxs_objective_moments(mxs_objective *objective,
+                                             const mxs_point *at,
+                                             double unit_fit,
+                                             double unit_residual,
+                                             double train[MXS_MOMENTS],
+                                             double held[MXS_MOMENTS]);
+
 /** Keep the Jacobian of the residuals in coming passes: rows J_i = [vec(A_i V), vec(A_i^T U)]
  *  (vec: row-major, n1 x k, then n2 x k) of the training measurements of the sample, at the point
  *  of the pass; held-out rows are not kept. The pass then forms J, the residual w = J vec(U, 0) -
@@ -101,15 +125,22 @@ MXS_CHECKED mxs_status mxs_objective_line(mxs_objective *objective,
  *  replica.
  *
  *  J is kept in single precision; w and the gradient are of the rows before they are rounded, so
- *  that only the steps of a solver feel it, by 2^-24 of the entries of a row. Where the rows of A
+ *  that only the steps of a solver feel it. Steps by conjugate gradients down to 1e-4 of the
+ *  gradient are then what they are in double precision but for 1e-7. What goes much further must
+ *  damp: along the directions that do not change U V^T, J^T J is no longer zero but rounding, some
+ *  1e-14 of its norm. Where the rows of A
  *  cost more than a visit (the fast ensemble, operators that know products only) nothing is kept:
  *  passes are as before, and products with J are visits to A. Collective.
  *  @retval MXS_ERR_ARG the objective has more than one replica */
 MXS_CHECKED mxs_status mxs_objective_keep_jacobian(mxs_objective *objective, int keep);
 
-/** Memory of this rank for that: 4 (n1 + n2) k bytes for each of its training measurements,
- * whatever the sample, and workspaces. Local. */
+/** Memory of this rank for that: 4 (n1 + n2) k bytes for each of its training measurements (for the
+ * largest sample, where samples are windows), and workspaces. Local. */
 int64_t mxs_objective_jacobian_bytes(const mxs_objective *objective);
+
+/** Memory of that for each training measurement of a sample, on the rank that it belongs to; 0
+ * where nothing is kept. Local. */
+int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *objective);
 
 /** out = (1/m) J^T J d, with J of the last pass and m the rows in it. d and out: (n1 + n2) k
  *  numbers, dU over dV; NaN where a sum is not finite. Every row of J is read once; without rows,

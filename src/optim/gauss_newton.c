@@ -29,13 +29,13 @@
 enum { MOST_INNER = 500, BASES = 6 };
 
 /* Numbers of the state. */
-enum { EPS = MXS_OPTIM_OWN, STEP };
+enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
 
-#define SHARP 0.03 /* smoothing below this part of s_k is over */
-#define FEW 1.5    /* measurements per degree of freedom below which least squares are weighted */
-#define NEAR 0.1   /* steps below this part of X: the curvature of the residual counts */
-#define INNER 0.01 /* relative accuracy of a step, at least */
-#define FINEST 1e-9
+#define SHARP 0.03  /* smoothing below this part of s_k is over */
+#define FEW 1.5     /* measurements per degree of freedom below which least squares are weighted */
+#define NEAR 0.1    /* steps below this part of X: the curvature of the residual counts */
+#define INNER 0.01  /* relative accuracy of a step, at least */
+#define FINEST 1e-6 /* the Jacobian is kept in single precision */
 
 typedef struct inner {
   mxs_optim *optim;
@@ -274,6 +274,28 @@ static mxs_status advance(mxs_optim *o) {
   return status;
 }
 
+mxs_status mxs_optim_outside(const mxs_optim *o, int64_t count, double *values) {
+  const mxs_problem *p = o->problem;
+  mxsi_tangent t = {0};
+  double *room = NULL;
+  mxs_status status = MXS_OK;
+  memset(values, 0, (size_t)count * sizeof *values);
+  MXS_TRY_GOTO(status, mxsi_tangent_create(p->n1, p->n2, o->k, &t), cleanup);
+  MXS_TRY_GOTO(status, mxs_alloc(p->n1 * p->n2 + (p->n1 + p->n2) * count, sizeof *room, &room),
+               cleanup);
+  mxsi_tangent_at(&t, o->U, o->V);
+  if (!(t.s[0] > 0.0))
+    goto cleanup;
+  MXS_TRY_GOTO(status, mxsi_tangent_normal(&t, o->at->G, room), cleanup);
+  double *sides = room + p->n1 * p->n2;
+  status =
+      mxs_la_leading(mxs_cview(room, p->n1, p->n2), count, values, sides, sides + p->n1 * count);
+cleanup:
+  mxsi_tangent_clear(&t);
+  mxs_release(&room);
+  return status;
+}
+
 static mxs_status prepare(mxs_optim *o) {
   const mxs_problem *p = o->problem;
   return mxs_optim_balance(o->options->model, mxs_view(o->U, p->n1, o->k),
@@ -281,8 +303,8 @@ static mxs_status prepare(mxs_optim *o) {
 }
 
 const mxs_rule mxsi_rule_gauss_newton = {.name = "gauss_newton",
-                                         .start = MXS_START_SPECTRAL,
                                          .keeps_jacobian = 1,
+                                         .start = MXS_START_SPECTRAL,
                                          .automatic_step = 1.0,
                                          .prepare = prepare,
                                          .advance = advance};

@@ -17,8 +17,9 @@ enum {
                            the tolerance */
   MXS_OPTIM_GAIN,       /**< of gauss_newton: the part of ||R||^2 that the last step took, as far as
                            the linear model tells */
+  MXS_OPTIM_STEP,       /**< of gauss_newton: ||step|| / ||X||; 0: none yet */
   MXS_OPTIM_OWN,        /**< the rule's own */
-  MXS_OPTIM_NUMBERS = 4
+  MXS_OPTIM_NUMBERS = 5
 };
 
 /** What of G = (1/m) sum_i R_i A_i no tangent vector at X reaches, by its leading singular
@@ -75,7 +76,14 @@ typedef struct mxs_rule {
  * Local. */
 MXS_CHECKED mxs_status mxs_optim_balance(mxs_model model, mxs_mat U, mxs_mat V);
 
-/** Rule of a method. Local. */
+/** Largest singular value of what of G no tangent vector at U V^T reaches; U and V as
+ *  mxs_optim_balance() leaves them. Needs G in `at`. Zero at X = 0. Local.
+ *  @param[out] s `count` leading values */
+MXS_CHECKED mxs_status mxs_optim_outside(const mxs_optim *optim, int64_t count, double *s);
+
+/** Rule of a method; that of MXS_METHOD_AUTO, which goes by those of others, has a name only.
+ * Local.
+ */
 const mxs_rule *mxs_rule_of(mxs_method method);
 
 /** Step size of factors of k columns where none is given. Local. */

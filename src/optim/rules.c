@@ -1,7 +1,9 @@
 #include "optim/optim_impl.h"
 
 const mxs_rule *mxs_rule_of(mxs_method method) {
-  static const mxs_rule *const rules[] = {[MXS_METHOD_GD] = &mxsi_rule_gd,
+  static const mxs_rule automatic = {.name = "auto"};
+  static const mxs_rule *const rules[] = {[MXS_METHOD_AUTO] = &automatic,
+                                          [MXS_METHOD_GD] = &mxsi_rule_gd,
                                           [MXS_METHOD_NESTEROV] = &mxsi_rule_nesterov,
                                           [MXS_METHOD_SGD] = &mxsi_rule_sgd,
                                           [MXS_METHOD_SCALED_GD] = &mxsi_rule_scaled_gd,

@@ -16,6 +16,8 @@ mxs_solve_options mxs_solve_defaults(void) {
                              .max_iterations = 10000,
                              .tolerance = 1e-8,
                              .metrics_every = 10,
+                             .progressive = 1,
+                             .jacobian_memory = 8e9,
                              .method = MXS_METHOD_GD,
                              .momentum = 0.9,
                              .step_delay = 100.0,
@@ -37,6 +39,8 @@ const char *mxs_reason_text(mxs_reason reason) {
     return "validation";
   case MXS_REASON_STATIONARY:
     return "stationary";
+  case MXS_REASON_DISCREPANCY:
+    return "discrepancy";
   case MXS_REASON_STOPPED:
     return "stopped";
   case MXS_REASON_DIVERGED:
@@ -143,6 +147,7 @@ static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o
   for (int64_t r = 0; r < o->replica_count; r++)
     MXS_TRY(check_replica(p, &o->replicas[r]));
   MXS_TRY(check_method(p, o));
+  MXS_TRY(mxsi_stop_check(p, o));
   return check_start(p, o);
 }
 
@@ -177,8 +182,29 @@ static void add_array(
   s->arrays[s->array_count++] = array;
 }
 
+static void list_shared(mxs_solver *s) {
+  const mxs_problem *p = s->problem;
+  const mxs_spectrum *spectrum = &s->spectrum;
+  const int64_t kept = s->trajectory[0].count.kept;
+  mxs_array *to = s->arrays + s->array_count;
+  *to++ = (mxs_array){"state/data_values", 0, 1, spectrum->count, spectrum->s};
+  *to++ = (mxs_array){"state/data_left", 0, p->n1, spectrum->count, spectrum->left};
+  *to++ = (mxs_array){"state/data_right", 0, p->n2, spectrum->count, spectrum->right};
+  if (s->options.method == MXS_METHOD_AUTO) {
+    *to++ = (mxs_array){"state/auto", 1, 1, MXSI_AUTO_INTEGERS, &s->automatic};
+    *to++ = (mxs_array){"state/auto_numbers", 0, 1, MXSI_AUTO_NUMBERS, &s->automatic_numbers};
+  }
+  if (kept > 0) {
+    *to++ = (mxs_array){"state/kept_U", 0, p->n1, kept, s->kept_U};
+    *to++ = (mxs_array){"state/kept_V", 0, p->n2, kept, s->kept_V};
+  }
+  s->array_count = to - s->arrays;
+}
+
 /* By the names that they have in a checkpoint. */
 void mxsi_solver_list_arrays(mxs_solver *s) {
+  static const char *const answer[] = {"factors/U", "factors/V"};
+  static const char *const aside[] = {"state/U", "state/V"};
   const mxs_problem *p = s->problem;
   s->array_count = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
@@ -190,8 +216,14 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_optim *o = &t->optim;
-    add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, o->U});
-    add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, o->V});
+    if (mxsi_stop_keeps_best(s)) {
+      add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, t->best_U});
+      add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, t->best_V});
+      add_array(s, t, r, "state/best", (mxs_array){NULL, 0, 1, MXSI_BEST, &t->best});
+    }
+    const char *const *names = mxsi_stop_keeps_best(s) ? aside : answer;
+    add_array(s, t, r, names[0], (mxs_array){NULL, 0, p->n1, t->k, o->U});
+    add_array(s, t, r, names[1], (mxs_array){NULL, 0, p->n2, t->k, o->V});
     add_array(s, t, r, "state/numbers", (mxs_array){NULL, 0, 1, MXSI_NUMBERS, &t->number});
     add_array(s, t, r, "state/rule", (mxs_array){NULL, 0, 1, MXS_OPTIM_NUMBERS, o->number});
     add_array(s, t, r, "state/phase", (mxs_array){NULL, 0, 1, MXS_PHASE_NUMBERS, &t->phase});
@@ -201,15 +233,13 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
       add_array(s, t, r, "state/memory_V", (mxs_array){NULL, 0, p->n2, t->k, o->memory_V});
     }
   }
-  const mxs_spectrum *spectrum = &s->spectrum;
-  mxs_array *to = s->arrays + s->array_count;
-  to[0] = (mxs_array){"state/data_values", 0, 1, spectrum->count, spectrum->s};
-  to[1] = (mxs_array){"state/data_left", 0, p->n1, spectrum->count, spectrum->left};
-  to[2] = (mxs_array){"state/data_right", 0, p->n2, spectrum->count, spectrum->right};
-  s->array_count += MXSI_SHARED_ARRAYS;
+  list_shared(s);
 }
 
-static void release_factors(mxs_optim *o) {
+static void release_factors(mxsi_trajectory *t) {
+  mxs_optim *o = &t->optim;
+  mxs_release(&t->best_U);
+  mxs_release(&t->best_V);
   mxs_release(&o->U);
   mxs_release(&o->V);
   mxs_release(&o->memory_U);
@@ -218,16 +248,37 @@ static void release_factors(mxs_optim *o) {
   mxs_release(&o->work_V);
 }
 
+static const mxs_rule *rule_of(const mxs_solver *s, int64_t stage) {
+  return mxs_rule_of(stage == MXSI_STAGE_PURSUE    ? MXS_METHOD_GAUSS_NEWTON
+                     : stage == MXSI_STAGE_POLISH  ? MXS_METHOD_RIEMANNIAN_GD
+                     : stage == MXSI_STAGE_DESCEND ? MXS_METHOD_NESTEROV
+                                                   : s->options.method);
+}
+
+mxs_status mxsi_solver_set_kept(mxs_solver *s, int64_t k) {
+  mxs_release(&s->kept_U);
+  mxs_release(&s->kept_V);
+  s->trajectory[0].count.kept = k;
+  MXS_TRY(mxs_alloc(s->problem->n1 * k, sizeof *s->kept_U, &s->kept_U));
+  return mxs_alloc(s->problem->n2 * k, sizeof *s->kept_V, &s->kept_V);
+}
+
 mxs_status mxsi_solver_set_columns(mxs_solver *s, int64_t r, int64_t k) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   const int64_t left = s->problem->n1 * k;
   const int64_t right = s->problem->n2 * k;
-  release_factors(o);
+  release_factors(t);
+  t->rule = rule_of(s, t->count.stage);
   memset(o->number, 0, sizeof o->number);
   t->k = k;
   t->count.columns = k;
   o->k = k;
+  t->best = (mxsi_best){.point.iteration = -1.0};
+  if (mxsi_stop_keeps_best(s)) {
+    MXS_TRY(mxs_alloc(left, sizeof *t->best_U, &t->best_U));
+    MXS_TRY(mxs_alloc(right, sizeof *t->best_V, &t->best_V));
+  }
   MXS_TRY(mxs_alloc(left, sizeof *o->U, &o->U));
   MXS_TRY(mxs_alloc(right, sizeof *o->V, &o->V));
   MXS_TRY(mxs_alloc(left, sizeof *o->work_U, &o->work_U));
@@ -244,7 +295,7 @@ static mxs_status allocate_trajectory(mxs_solver *s, int64_t r) {
   const int64_t k = t->want.k > 0 ? t->want.k : s->problem->k;
   const int64_t most = k < MOST_SINGULAR_VALUES ? k : MOST_SINGULAR_VALUES;
   const char *const *names = NULL;
-  t->rule = mxs_rule_of(options->method);
+  t->count.stage = options->method == MXS_METHOD_AUTO ? MXSI_STAGE_PURSUE : MXSI_STAGE_METHOD;
   t->optim = (mxs_optim){.problem = s->problem,
                          .options = options,
                          .replica = r,
@@ -354,7 +405,7 @@ void mxs_solver_destroy(mxs_solver **solver) {
   for (int64_t r = 0; s->trajectory != NULL && r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_metrics_destroy(&t->metrics);
-    release_factors(&t->optim);
+    release_factors(t);
     mxs_release(&t->row);
   }
   mxs_release(&s->trajectory);
@@ -364,6 +415,8 @@ void mxs_solver_destroy(mxs_solver **solver) {
   mxs_release(&s->arrays);
   mxs_release(&s->start_U);
   mxs_release(&s->start_V);
+  mxs_release(&s->kept_U);
+  mxs_release(&s->kept_V);
   mxs_release(solver);
 }
 
@@ -373,8 +426,9 @@ int64_t mxs_solver_replicas(const mxs_solver *s) {
 
 void mxs_solver_factors(const mxs_solver *s, int64_t replica, mxs_cmat *U, mxs_cmat *V) {
   const mxsi_trajectory *t = &s->trajectory[replica];
-  *U = mxs_cview(t->optim.U, s->problem->n1, t->k);
-  *V = mxs_cview(t->optim.V, s->problem->n2, t->k);
+  const int best = t->best_U != NULL && t->best.point.iteration >= 0.0;
+  *U = mxs_cview(best ? t->best_U : t->optim.U, s->problem->n1, t->k);
+  *V = mxs_cview(best ? t->best_V : t->optim.V, s->problem->n2, t->k);
 }
 
 int64_t mxs_solver_columns(const mxs_solver *s, int64_t replica, const char *const **names) {
@@ -391,21 +445,28 @@ int64_t mxs_solver_shapes(mxs_solver *s, mxs_array **arrays) {
   return s->shape_count;
 }
 
-/* Factors of the numbers of columns that the counters tell. Local. */
+static mxs_status check_columns(const mxs_solver *s, int64_t columns) {
+  if (columns >= 1 && columns <= s->problem->k)
+    return MXS_OK;
+  return mxs_fail(MXS_ERR_DATA, "the saved state has factors of %lld columns, of at most %lld",
+                  (long long)columns, (long long)s->problem->k);
+}
+
+/* Factors as the counters tell. Local. */
 static mxs_status reshape(mxs_solver *s, int *changed) {
-  const int64_t most = s->problem->k;
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
-    const int64_t columns = t->count.columns;
-    if (columns == t->k)
+    if (t->count.columns == t->k && t->rule == rule_of(s, t->count.stage))
       continue;
-    if (columns < 1 || columns > most)
-      return mxs_fail(MXS_ERR_DATA, "the saved state has factors of %lld columns, of at most %lld",
-                      (long long)columns, (long long)most);
     *changed = 1;
-    MXS_TRY(mxsi_solver_set_columns(s, r, columns));
+    MXS_TRY(check_columns(s, t->count.columns));
+    MXS_TRY(mxsi_solver_set_columns(s, r, t->count.columns));
   }
-  return MXS_OK;
+  const int64_t kept = s->trajectory[0].count.kept;
+  if (kept == 0)
+    return MXS_OK;
+  MXS_TRY(check_columns(s, kept));
+  return mxsi_solver_set_kept(s, kept);
 }
 
 mxs_status mxs_solver_reshape(mxs_solver *s) {

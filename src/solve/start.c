@@ -28,21 +28,21 @@ static void copy_left(const mxs_solver *s, mxs_optim *o) {
   memcpy(o->V, o->U, (size_t)(s->problem->n2 * o->k) * sizeof *o->V);
 }
 
-static void start_randomly(const mxs_solver *s, mxsi_trajectory *t) {
+void mxsi_start_randomly(const mxs_solver *s, mxsi_trajectory *t, double alpha) {
   const mxs_problem *p = s->problem;
   mxs_optim *o = &t->optim;
-  random_rows(t->want.seed, MXS_STREAM_START_U, t->number.alpha, p->n1, t->k, o->U);
+  random_rows(t->want.seed, MXS_STREAM_START_U, alpha, p->n1, t->k, o->U);
   if (is_symmetric(s))
     copy_left(s, o);
   else
-    random_rows(t->want.seed, MXS_STREAM_START_V, t->number.alpha, p->n2, t->k, o->V);
+    random_rows(t->want.seed, MXS_STREAM_START_V, alpha, p->n2, t->k, o->V);
 }
 
 /* What columns hold that the data do not tell: small random numbers, since a gradient of zero would
  * hold zeros for ever; zeros for methods that divide by the factors' Gram matrices, to which small
  * columns mean large steps. */
 static void start_columns(const mxs_solver *s, mxsi_trajectory *t) {
-  start_randomly(s, t);
+  mxsi_start_randomly(s, t, t->number.alpha);
   if (t->rule->start == MXS_START_AUTO)
     return;
   memset(t->optim.U, 0, (size_t)(s->problem->n1 * t->k) * sizeof *t->optim.U);
@@ -247,7 +247,7 @@ static mxs_status set_factors(mxs_solver *s, mxsi_trajectory *t, int64_t r) {
     return mxs_comm_agree(s->problem->comm, start_spectrally(s, t));
   if (start == MXS_START_NYSTROM)
     return start_from_sketch(s, t, r);
-  start_randomly(s, t);
+  mxsi_start_randomly(s, t, t->number.alpha);
   return MXS_OK;
 }
 
@@ -263,16 +263,26 @@ static mxs_status start_trajectory(mxs_solver *s, int64_t r) {
       isnan(t->want.step) ? mxs_rule_step(t->rule, p, &s->options, t->k, s1) : t->want.step;
   t->number.loss_start = (double)NAN;
   t->count.gap_rank = mxs_gap_rank(s->spectrum.s, s->spectrum.count, t->k);
+  if (s->options.method == MXS_METHOD_AUTO)
+    return MXS_OK;
   MXS_TRY(set_factors(s, t, r));
   return t->rule->prepare != NULL ? t->rule->prepare(&t->optim) : MXS_OK;
 }
 
 mxs_status mxsi_solver_start(mxs_solver *s) {
   const mxs_solve_options *o = &s->options;
+  mxs_sample sample = {0};
+  if (o->method == MXS_METHOD_AUTO) {
+    mxsi_auto_begin(s);
+    mxsi_auto_sample(s, &sample);
+  }
+  mxs_objective_sample(s->objective, &sample);
   MXS_TRY(mxs_spectrum_compute(s->problem, s->objective, o->svd, o->reduction, &s->spectrum));
   s->visits_before -= s->spectrum.visits;
   for (int64_t r = 0; r < s->replicas; r++)
     MXS_TRY(start_trajectory(s, r));
+  if (o->method == MXS_METHOD_AUTO && s->problem->y_norm2 > 0.0)
+    MXS_TRY(mxsi_auto_start(s));
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
