@@ -54,7 +54,7 @@ static void defaults_are_those_of_the_contract(void **state) {
   assert_true(s.metrics_every == 10 && s.singular_values == 0 &&
               s.checkpoint_every.iterations == 0);
   assert_true(s.alpha.count == 1 && isnan(s.alpha.values[0]) && s.step.count == 1 &&
-              isnan(s.step.values[0]) && s.hold_out == 0.0 && s.tolerance == 1e-8);
+              isnan(s.step.values[0]) && isnan(s.hold_out) && s.tolerance == 1e-8);
   assert_true(s.checkpoint_every.seconds == 600.0 && s.quiet == 0 && s.verbose == 0);
   assert_int_equal(s.storage, MXS_STORAGE_AS_FILE);
   assert_int_equal(s.reduction, MXS_REDUCTION_REPRODUCIBLE);
@@ -448,11 +448,11 @@ static void replicas(void **state) {
   assert_true(one.seed == 5 && one.alpha == 0.2 && one.k == 6 && isnan(one.step));
   assert_int_equal(mxs_settings_k(&s, 100, 80), 6);
   assert_int_equal(mxs_settings_set(&s, "replicas", "auto"), MXS_OK);
-  mxs_settings_resolve(&s, 100, 80);
+  mxs_settings_resolve(&s, 100, 80, 9000, 0);
   assert_int_equal(s.replicas, 3);
   assert_true(s.k.count == 3 && s.k.values[2] == 5);
   assert_int_equal(mxs_settings_set(&s, "k", "auto"), MXS_OK);
-  mxs_settings_resolve(&s, 100, 80);
+  mxs_settings_resolve(&s, 100, 80, 9000, 0);
   assert_true(s.k.count == 1 && mxs_settings_replica(&s, 2).k == 20);
   mxs_settings_clear(&s);
 }
