@@ -156,8 +156,10 @@ mxs_status mxsi_jacobian_begin(mxs_objective *o, const mxs_point *at) {
   if (s->matrix_free || rows <= s->room_rows)
     return MXS_OK;
   mxs_release(&s->J);
+  s->room_rows = 0;
+  MXS_TRY(mxs_alloc(rows, (size_t)s->ld * sizeof *s->J, &s->J));
   s->room_rows = rows;
-  return mxs_alloc(rows, (size_t)s->ld * sizeof *s->J, &s->J);
+  return MXS_OK;
 }
 
 /* The matrices of a few measurements: by rows, or by the adjoint of one at a time; NULL where the

@@ -83,7 +83,8 @@ MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
  *
  *      f(U_r - t P_r, V_r - t Q_r) = c[0] + c[1] t + c[2] t^2 + c[3] t^3 + c[4] t^4,
  *
- *  (U, V) = points[r], (P, Q) = directions[r], over the training measurements of the sample, into
+ *  (U, V) = points[r], (P, Q) = directions[r], each of up to twice the replica's columns, over the
+ *  training measurements of the sample, into
  *  coefficients[r] of each point that is not idle: NaN where a sum is not finite. One visit to A,
  *  forward only, for all replicas, and one allreduce of five numbers a replica, two where the guess
  *  of their magnitude was off. The first call plans the operator for three matrices a replica
@@ -101,14 +102,17 @@ MXS_CHECKED mxs_status mxs_objective_line(mxs_objective *objective,
  *  replica.
  *
  *  J is kept in single precision; w and the gradient are of the rows before they are rounded, so
- *  that only the steps of a solver feel it, by 2^-24 of the entries of a row. Where the rows of A
+ *  that only the steps of a solver feel it. Steps by conjugate gradients down to 1e-4 of the
+ *  gradient are then what they are in double precision but for 1e-7. What goes much further must
+ *  damp: along the directions that do not change U V^T, J^T J is no longer zero but rounding, some
+ *  1e-14 of its norm. Where the rows of A
  *  cost more than a visit (the fast ensemble, operators that know products only) nothing is kept:
  *  passes are as before, and products with J are visits to A. Collective.
  *  @retval MXS_ERR_ARG the objective has more than one replica */
 MXS_CHECKED mxs_status mxs_objective_keep_jacobian(mxs_objective *objective, int keep);
 
-/** Memory of this rank for that: 4 (n1 + n2) k bytes for each of its training measurements,
- * whatever the sample, and workspaces. Local. */
+/** Memory of this rank for that: 4 (n1 + n2) k bytes for each of its training measurements (for the
+ * largest sample, where samples are windows), and workspaces. Local. */
 int64_t mxs_objective_jacobian_bytes(const mxs_objective *objective);
 
 /** out = (1/m) J^T J d, with J of the last pass and m the rows in it. d and out: (n1 + n2) k

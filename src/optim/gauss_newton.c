@@ -304,6 +304,7 @@ static mxs_status prepare(mxs_optim *o) {
 
 const mxs_rule mxsi_rule_gauss_newton = {.name = "gauss_newton",
                                          .keeps_jacobian = 1,
+                                         .start = MXS_START_SPECTRAL,
                                          .automatic_step = 1.0,
                                          .prepare = prepare,
                                          .advance = advance};

@@ -2,6 +2,7 @@
 #include "problem/file.h"
 #include "run/run_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Automatic k and hold_out need the shape of the problem. */
@@ -10,6 +11,7 @@ static mxs_status resolve(mxsi_run *run) {
   MXS_TRY(mxs_problem_peek_all(run->comm, run->settings.problem, &header));
   mxs_settings_resolve(&run->settings, header.n1, header.n2, header.m, header.m_validation);
   mxs_status status = mxs_settings_echo(&run->settings, &run->config);
+  run->noise_std = isnan(run->settings.noise_std) ? header.noise_std : run->settings.noise_std;
   if (status == MXS_OK)
     status = mxsi_replicas_create(run);
   return mxs_comm_agree(run->comm, status);
@@ -105,7 +107,7 @@ static mxs_status create_solver(mxsi_run *run) {
   options.progressive = settings->progressive;
   options.stop = (mxs_stop)settings->stop;
   options.patience = settings->patience;
-  options.noise_std = settings->noise_std;
+  options.noise_std = run->noise_std;
   options.max_iterations = settings->max_iterations;
   options.tolerance = settings->tolerance;
   options.metrics_every = settings->metrics_every;

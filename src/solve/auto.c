@@ -89,7 +89,7 @@ static mxs_status enter(mxs_solver *s, int64_t stage, int64_t k) {
   MXS_TRY(mxs_comm_agree(s->problem->comm, mxsi_solver_set_columns(s, 0, k)));
   MXS_TRY(mxsi_solver_set_objective(s));
   memcpy(t->scales, mxs_objective_scales(s->objective, 0), sizeof t->scales);
-  t->number.step = mxs_rule_step(t->rule, t->number.s1);
+  t->number.step = mxs_rule_step(t->rule, s->problem, &s->options, k, t->number.s1);
   mxsi_solver_list_arrays(s);
   return MXS_OK;
 }
@@ -249,7 +249,7 @@ static mxs_status enter_descent(mxs_solver *s) {
   s->automatic.stale = 0;
   s->automatic_numbers.best = (double)INFINITY;
   MXS_TRY(enter(s, MXSI_STAGE_DESCEND, s->problem->k));
-  mxsi_solver_random_start(s, 0, SMALL_START * sqrt(t->number.s1 / s->problem->scale2));
+  mxsi_start_randomly(s, t, SMALL_START * sqrt(t->number.s1 / s->problem->scale2));
   return MXS_OK;
 }
 
