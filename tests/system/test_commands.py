@@ -16,7 +16,7 @@ VALUES = {
                   seed=2, max_iterations="2e1", tolerance=1e-9, metrics_every=4, singular_values=2, checkpoint_every="7,1min",
                   checkpoint_share=0.5, checkpoint_keep="all", max_walltime="1h", stall_warning="30s", stall_limit="1d",
                   progress="off", quiet="true", verbose="false", reduction="fast", svd="scalapack", replicas=2, threads=2, block_rows=32, momentum=0.5, line_search="false", balance=0.25, label_noise="0",
-                  perturb="0", weights="none", progressive="false", batch=64, step_decay=0.5, step_delay=50, stop="tolerance", patience=20,
+                  perturb="0", weights="none", progressive="false", batch="all", step_decay=0.5, step_delay=50, stop="tolerance", patience=20,
                   noise_std=0.1, **{"lambda": 0.1}),
 }
 VALUES["check"] = VALUES["solve"]

@@ -48,7 +48,8 @@ static void defaults_are_those_of_the_contract(void **state) {
   (void)state;
   mxs_settings s = defaults();
   assert_null(s.problem);
-  assert_string_equal(s.init, "random");
+  assert_string_equal(s.init, "auto");
+  assert_int_equal(s.method, MXS_METHOD_AUTO);
   assert_true(s.measurements == 0 && s.k.count == 1 && s.k.values[0] == 0 && s.seed.count == 1 &&
               s.seed.values[0] == 0 && s.max_iterations == 10000);
   assert_true(s.metrics_every == 10 && s.singular_values == 0 &&
@@ -82,12 +83,12 @@ static void bad_values(void **state) {
              {"tolerance", "nan", "a number >= 0"},
              {"alpha", "0", "a number > 0, or auto"},
              {"step", "inf", "a number > 0, or auto"},
-             {"hold_out", "1", "a number >= 0 and < 1"},
+             {"hold_out", "1", "a number >= 0 and < 1, or auto"},
              {"seed", "-1", "an integer >= 0"},
-             {"model", "symmetric", "asymmetric"},
-             {"method", "auto", "give gd"},
+             {"model", "rectangular", "asymmetric or symmetric"},
+             {"method", "adam", "auto, gd, nesterov"},
              {"storage", "F64", "auto, f64, f32, bf16 or bits"},
-             {"init", "spectral", "random or file:PATH"},
+             {"init", "zero", "nystrom or file:PATH"},
              {"init", "file:", "names no file"},
              {"problem", "", "a path"},
              {"problem", "a\tb", "control character"},
@@ -140,13 +141,8 @@ static void unknown_keys(void **state) {
                                {"holdout", "'hold_out'"},
                                {"Problem", "'problem'"},
                                {"checkpointevery", "'checkpoint_every'"}};
-  static const char *const later[] = {
-      "batch",
-      "stop",
-      "",
-      "zzzzzzzz",
-      "k_",
-      "k ",
+  static const char *const far[] = {
+      "", "zzzzzzzz", "k_", "k ",
       "a_key_that_is_much_longer_than_any_key_that_this_program_has_or_will_ever_have"};
   mxs_settings s = defaults();
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -155,8 +151,8 @@ static void unknown_keys(void **state) {
     contains(mxs_last_error(), known[i].wanted);
     contains(mxs_last_error(), "did you mean");
   }
-  for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
-    assert_int_equal(mxs_settings_set(&s, later[i], "1"), MXS_ERR_USAGE);
+  for (size_t i = 0; i < sizeof far / sizeof far[0]; i++)
+    assert_int_equal(mxs_settings_set(&s, far[i], "1"), MXS_ERR_USAGE);
   assert_int_equal(mxs_settings_set(&s, "metrics-every", "1e2"), MXS_OK);
   assert_true(s.metrics_every == 100);
   mxs_settings_clear(&s);
@@ -192,7 +188,7 @@ static void yaml_bad(void **state) {
   static const pair bad[] = {
       {"k: 3\n\n# c\nmax_itertions: 4\n",
        "run.yaml:4: unknown setting 'max_itertions': did you mean 'max_iterations'?"},
-      {"k: 3\nweights: 4\n", "run.yaml:2: unknown setting 'weights'"},
+      {"k: 3\nzebras: 4\n", "run.yaml:2: unknown setting 'zebras'"},
       {"k: 3\nseed: 1\nk: 4\n", "run.yaml:3: k is given twice, first on line 1"},
       {"metrics_every: 3\nmetrics-every: 4\n", "run.yaml:2: metrics_every is given twice"},
       {"seed: 1\nk: 1.5\n", "run.yaml:2: k: '1.5' is not an integer"},
@@ -437,7 +433,7 @@ static void replicas(void **state) {
   (void)state;
   mxs_settings s = defaults();
   assert_int_equal(mxs_settings_replicas(&s), 1);
-  assert_int_equal(merge(&s, "problem: /p.h5\nseed: 5\nreplicas: 3\n"), MXS_OK);
+  assert_int_equal(merge(&s, "problem: /p.h5\nmethod: gd\nseed: 5\nreplicas: 3\n"), MXS_OK);
   assert_int_equal(mxs_settings_check(&s), MXS_OK);
   assert_int_equal(mxs_settings_replicas(&s), 3);
   assert_int_equal(mxs_settings_replica(&s, 2).seed, 7);
@@ -479,6 +475,59 @@ static void replicas_that_do_not_fit(void **state) {
   }
 }
 
+/* What the method finds for itself is refused by name, and goes with another method. */
+static void what_auto_decides(void **state) {
+  (void)state;
+  static const pair bad[] = {{"alpha", "1e-3"},      {"alpha", "1e-3,1e-2"},
+                             {"step", "0.1"},        {"init", "random"},
+                             {"init", "file:/s.h5"}, {"stop", "validation"},
+                             {"label_noise", "0.1"}, {"replicas", "2"},
+                             {"seed", "1,2"},        {"k", "3,4"}};
+  static const pair good[] = {{"k", "3"},           {"seed", "4"},     {"hold_out", "0"},
+                              {"replicas", "1"},    {"alpha", "auto"}, {"stop", "tolerance"},
+                              {"tolerance", "0"},   {"init", "auto"},  {"max_iterations", "7"},
+                              {"progressive", "no"}};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    mxs_settings s = defaults();
+    assert_int_equal(mxs_settings_set(&s, "problem", "/p.h5"), MXS_OK);
+    assert_int_equal(mxs_settings_set(&s, bad[i].text, bad[i].wanted), MXS_OK);
+    if (mxs_settings_check(&s) != MXS_ERR_SETTINGS)
+      fail_msg("%s = %s was taken", bad[i].text, bad[i].wanted);
+    contains(mxs_last_error(), bad[i].text);
+    contains(mxs_last_error(), "method: gd");
+    assert_int_equal(mxs_settings_set(&s, "method", "gd"), MXS_OK);
+    assert_int_equal(mxs_settings_check(&s), MXS_OK);
+    mxs_settings_clear(&s);
+  }
+  mxs_settings s = defaults();
+  assert_int_equal(mxs_settings_set(&s, "problem", "/p.h5"), MXS_OK);
+  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    assert_int_equal(mxs_settings_set(&s, good[i].text, good[i].wanted), MXS_OK);
+    assert_int_equal(mxs_settings_check(&s), MXS_OK);
+  }
+  mxs_settings_clear(&s);
+}
+
+static double resolved_hold_out(const char *text, int64_t m, int64_t m_validation) {
+  mxs_settings s = defaults();
+  assert_int_equal(merge(&s, text), MXS_OK);
+  mxs_settings_resolve(&s, 30, 20, m, m_validation);
+  mxs_settings_clear(&s);
+  return s.hold_out;
+}
+
+static void automatic_hold_out(void **state) {
+  (void)state;
+  assert_true(resolved_hold_out("", 1000, 0) == 0.1);
+  assert_true(resolved_hold_out("method: auto\n", 10, 0) == 0.1);
+  assert_true(resolved_hold_out("", 9, 0) == 0.0);
+  assert_true(resolved_hold_out("measurements: 9\n", 1000, 0) == 0.0);
+  assert_true(resolved_hold_out("", 1000, 50) == 0.0);
+  assert_true(resolved_hold_out("method: gd\n", 1000, 0) == 0.0);
+  assert_true(resolved_hold_out("hold_out: 0\n", 1000, 0) == 0.0);
+  assert_true(resolved_hold_out("method: gd\nhold_out: 0.25\n", 1000, 0) == 0.25);
+}
+
 static void help_shows_every_key(void **state) {
   (void)state;
   mxs_text help = {0};
@@ -512,6 +561,8 @@ int main(void) {
       cmocka_unit_test_teardown(longest_list, no_leak),
       cmocka_unit_test_teardown(replicas, no_leak),
       cmocka_unit_test_teardown(replicas_that_do_not_fit, no_leak),
+      cmocka_unit_test_teardown(what_auto_decides, no_leak),
+      cmocka_unit_test_teardown(automatic_hold_out, no_leak),
       cmocka_unit_test_teardown(help_shows_every_key, no_leak),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
