@@ -140,7 +140,8 @@ typedef struct mxs_solve_options {
 } mxs_solve_options;
 
 /** Gradient descent, the method that all options apply to; MXS_METHOD_AUTO needs a problem with
- *  held-out measurements (mxs_problem_options.hold_out, 0.1 is usual) to certify anything. Local. */
+ *  held-out measurements (mxs_problem_options.hold_out, 0.1 is usual) to certify anything. Local.
+ */
 MXS_API mxs_solve_options mxs_solve_defaults(void);
 
 /** Why a solve ended. Values > 0: finished; < 0: stopped early or failed numerically. */

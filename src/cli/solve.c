@@ -17,7 +17,7 @@ static const char after[] =
     "  mxsense solve --problem p.h5 -o run1\n"
     "  mpirun -n 16 mxsense solve run.yaml --seed 7 -o run7\n"
     "  mxsense solve run1/config.yaml --max_iterations 20000 -o run1\n"
-    "  mpirun -n 2 mxsense solve run.yaml --method gd --threads 16 --alpha 1e-2,1e-3,1e-4 -o sweep\n"
+    "  mpirun -n 2 mxsense solve run.yaml --method gd --alpha 1e-2,1e-3,1e-4 -o sweep\n"
     "  mxsense solve --problem p.h5 --method gd --replicas 20 -o seeds\n"
     "\n"
     "Signals: SIGUSR1 or a file DIR/STOP: write a checkpoint and stop; SIGUSR2: write a\n"

@@ -62,7 +62,8 @@ void mxs_settings_clear(mxs_settings *settings);
 /** The largest k, or where it is automatic min(n1, n2) / 4, at least 2. Local. */
 int64_t mxs_settings_k(const mxs_settings *settings, int64_t n1, int64_t n2);
 
-/** The fraction to hold out of a problem of m measurements and m_validation held-out ones. Local. */
+/** The fraction to hold out of a problem of m measurements and m_validation held-out ones. Local.
+ */
 double mxs_settings_hold_out(const mxs_settings *settings, int64_t m, int64_t m_validation);
 
 /** Put numbers in the place of the automatic k, hold_out and replicas. Local. */
