@@ -110,19 +110,20 @@ typedef struct mxs_solve_options {
   mxs_method method;
   mxs_model model;
   mxs_start start;
-  double momentum;     /**< of nesterov, in [0, 1) */
-  double lambda;       /**< of scaled_gd and agn, relative to s_1/scale^2 */
-  double balance;      /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
-                          first-order methods; 0: none */
-  double label_noise;  /**< standard deviation of fresh noise on y for every gradient; 0: none */
-  double perturb;      /**< radius of the ball of a random kick, relative to the norm of the
-                          factors, where the gradient is nearly zero; 0: none */
-  int line_search;     /**< exact along the step's direction: gd and scaled_gd */
-  int64_t batch;       /**< measurements of a step of sgd, whole blocks; 0: all */
-  double step_decay;   /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
-  double step_delay;   /**< iterations */
-  mxs_weights weights; /**< of gauss_newton */
-  int progressive;     /**< auto: begin with a part of the measurements, where there are many */
+  double momentum;        /**< of nesterov, in [0, 1) */
+  double lambda;          /**< of scaled_gd and agn, relative to s_1/scale^2 */
+  double balance;         /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
+                             first-order methods; 0: none */
+  double label_noise;     /**< standard deviation of fresh noise on y for every gradient; 0: none */
+  double perturb;         /**< radius of the ball of a random kick, relative to the norm of the
+                             factors, where the gradient is nearly zero; 0: none */
+  int line_search;        /**< exact along the step's direction: gd and scaled_gd */
+  int64_t batch;          /**< measurements of a step of sgd, whole blocks; 0: all */
+  double step_decay;      /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
+  double step_delay;      /**< iterations */
+  mxs_weights weights;    /**< of gauss_newton */
+  int progressive;        /**< auto: begin with a part of the measurements, where there are many */
+  double jacobian_memory; /**< auto: bytes over all ranks that the Jacobian may take */
   mxs_stop stop;
   int64_t patience; /**< of MXS_STOP_VALIDATION, iterations; 0: what the smallest signal s_r
                        takes to grow tenfold from the start, and a thousandfold at least,

@@ -32,9 +32,13 @@ static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
                                    {"validation", MXS_STOP_VALIDATION},
                                    {"discrepancy", MXS_STOP_DISCREPANCY},
                                    {NULL, 0}};
-static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE}, {"f64", MXS_STORAGE_F64},
-                                      {"f32", MXS_STORAGE_F32},      {"bf16", MXS_STORAGE_BF16},
-                                      {"bits", MXS_STORAGE_BITS},    {NULL, 0}};
+static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE},
+                                      {"f64", MXS_STORAGE_F64},
+                                      {"f32", MXS_STORAGE_F32},
+                                      {"bf16", MXS_STORAGE_BF16},
+                                      {"bits", MXS_STORAGE_BITS},
+                                      {"stream", MXS_STORAGE_STREAM},
+                                      {NULL, 0}};
 static const mxs_choice reductions[] = {
     {"reproducible", MXS_REDUCTION_REPRODUCIBLE}, {"fast", MXS_REDUCTION_FAST}, {NULL, 0}};
 static const mxs_choice svd_routes[] = {{"auto", MXS_SVD_AUTO},
@@ -63,7 +67,8 @@ static const mxs_option options[] = {
      .section = "Problem",
      .help =
          "how a stored A is held in memory; auto: as in the file; bf16 rounds; bits: A of entries "
-         "+-1, or the ensemble rademacher, made once and kept; arithmetic is always f64"},
+         "+-1, or the ensemble rademacher, made once and kept; stream: not held, but read from the "
+         "problem file at every pass; arithmetic is always f64"},
     {FIELD(model), .type = MXS_OPTION_CHOICE, .preset = "asymmetric", .choices = models,
      .section = "Method",
      .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
@@ -116,6 +121,11 @@ static const mxs_option options[] = {
          "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
     {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
      .help = "auto: begin with a part of the measurements where there are many more than needed"},
+    {FIELD(jacobian_memory), .type = MXS_OPTION_REAL, .preset = "8", .low = 0, .high = INFINITY,
+     .flags = MXS_OPTION_ABOVE_LOW, .unit = "GB", .section = "Method",
+     .help =
+         "auto: what the compressed Jacobian may take over all ranks; where it would be more it "
+         "covers a part of the measurements, and gradients cover all"},
     {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Method",
      .help = "sgd: measurements of a step, in whole blocks (block_rows)"},

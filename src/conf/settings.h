@@ -24,9 +24,10 @@ typedef struct mxs_settings {
   int64_t batch; /**< 0: all */
   int weights;   /**< mxs_weights */
   int progressive;
-  int stop;         /**< mxs_stop */
-  int64_t patience; /**< 0: automatic */
-  double noise_std; /**< NaN: that of the problem */
+  double jacobian_memory; /**< GB */
+  int stop;               /**< mxs_stop */
+  int64_t patience;       /**< 0: automatic */
+  double noise_std;       /**< NaN: that of the problem */
   mxs_integers k;
   char *init; /**< "auto", "random", "spectral", "nystrom" or "file:/absolute/path" */
   mxs_reals alpha;

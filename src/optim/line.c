@@ -51,9 +51,11 @@ double mxsi_first_minimum(const double c[5], double fallback) {
     falls = at[i];
   }
   double rises = falls > 0.0 ? 2.0 * falls : fallback;
-  for (int i = 0; i < DOUBLINGS && isfinite(rises); i++, rises *= 2.0)
+  for (int i = 0; i < DOUBLINGS && isfinite(rises); i++) {
     if (slope(c, rises) >= 0.0)
       return bisect(c, falls, rises);
+    rises *= 2.0;
+  }
   return fallback;
 }
 

@@ -105,6 +105,7 @@ static mxs_status create_solver(mxsi_run *run) {
   options.step_delay = settings->step_delay;
   options.weights = (mxs_weights)settings->weights;
   options.progressive = settings->progressive;
+  options.jacobian_memory = 1e9 * settings->jacobian_memory;
   options.stop = (mxs_stop)settings->stop;
   options.patience = settings->patience;
   options.noise_std = run->noise_std;

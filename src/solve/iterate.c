@@ -102,7 +102,7 @@ static int is_regular(const mxs_solver *s, const mxsi_trajectory *t) {
 /* The trajectories of this pass whose row is due. */
 static int needs_row(const mxs_solver *s, int64_t r) {
   const mxsi_trajectory *t = &s->trajectory[r];
-  return s->whole && !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
+  return s->whole && !s->lost && !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
          (is_regular(s, t) || s->result[r].reason != MXS_REASON_RUNNING);
 }
 

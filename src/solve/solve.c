@@ -16,6 +16,8 @@ mxs_solve_options mxs_solve_defaults(void) {
                              .max_iterations = 10000,
                              .tolerance = 1e-8,
                              .metrics_every = 10,
+                             .progressive = 1,
+                             .jacobian_memory = 8e9,
                              .method = MXS_METHOD_GD,
                              .momentum = 0.9,
                              .step_delay = 100.0,
@@ -248,6 +250,7 @@ static void release_factors(mxsi_trajectory *t) {
 
 static const mxs_rule *rule_of(const mxs_solver *s, int64_t stage) {
   return mxs_rule_of(stage == MXSI_STAGE_PURSUE    ? MXS_METHOD_GAUSS_NEWTON
+                     : stage == MXSI_STAGE_POLISH  ? MXS_METHOD_RIEMANNIAN_GD
                      : stage == MXSI_STAGE_DESCEND ? MXS_METHOD_NESTEROV
                                                    : s->options.method);
 }

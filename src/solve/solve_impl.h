@@ -77,6 +77,7 @@ struct mxs_solver {
   mxsi_trajectory *trajectory;
   mxs_point *points;
   mxs_evaluation *at;
+  int lost;                  /**< `auto`: the last evaluation was of an attempt that diverged */
   int whole;                 /**< the last evaluation was of all measurements */
   mxs_result *result;        /**< reason: why a trajectory does not run any more */
   double *start_U, *start_V; /**< given start factors, or NULL */

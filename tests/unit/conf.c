@@ -85,10 +85,10 @@ static void bad_values(void **state) {
              {"step", "inf", "a number > 0, or auto"},
              {"hold_out", "1", "a number >= 0 and < 1, or auto"},
              {"seed", "-1", "an integer >= 0"},
-             {"model", "rectangular", "asymmetric or symmetric"},
+             {"model", "hermitian", "asymmetric or symmetric"},
              {"method", "adam", "auto, gd, nesterov"},
              {"storage", "F64", "auto, f64, f32, bf16 or bits"},
-             {"init", "zero", "nystrom or file:PATH"},
+             {"init", "Spectral", "spectral or nystrom or file:PATH"},
              {"init", "file:", "names no file"},
              {"problem", "", "a path"},
              {"problem", "a\tb", "control character"},
@@ -141,8 +141,13 @@ static void unknown_keys(void **state) {
                                {"holdout", "'hold_out'"},
                                {"Problem", "'problem'"},
                                {"checkpointevery", "'checkpoint_every'"}};
-  static const char *const far[] = {
-      "", "zzzzzzzz", "k_", "k ",
+  static const char *const later[] = {
+      "order",
+      "spectra",
+      "",
+      "zzzzzzzz",
+      "k_",
+      "k ",
       "a_key_that_is_much_longer_than_any_key_that_this_program_has_or_will_ever_have"};
   mxs_settings s = defaults();
   for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -151,8 +156,8 @@ static void unknown_keys(void **state) {
     contains(mxs_last_error(), known[i].wanted);
     contains(mxs_last_error(), "did you mean");
   }
-  for (size_t i = 0; i < sizeof far / sizeof far[0]; i++)
-    assert_int_equal(mxs_settings_set(&s, far[i], "1"), MXS_ERR_USAGE);
+  for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+    assert_int_equal(mxs_settings_set(&s, later[i], "1"), MXS_ERR_USAGE);
   assert_int_equal(mxs_settings_set(&s, "metrics-every", "1e2"), MXS_OK);
   assert_true(s.metrics_every == 100);
   mxs_settings_clear(&s);
@@ -188,7 +193,7 @@ static void yaml_bad(void **state) {
   static const pair bad[] = {
       {"k: 3\n\n# c\nmax_itertions: 4\n",
        "run.yaml:4: unknown setting 'max_itertions': did you mean 'max_iterations'?"},
-      {"k: 3\nzebras: 4\n", "run.yaml:2: unknown setting 'zebras'"},
+      {"k: 3\nweighting: 4\n", "run.yaml:2: unknown setting 'weighting'"},
       {"k: 3\nseed: 1\nk: 4\n", "run.yaml:3: k is given twice, first on line 1"},
       {"metrics_every: 3\nmetrics-every: 4\n", "run.yaml:2: metrics_every is given twice"},
       {"seed: 1\nk: 1.5\n", "run.yaml:2: k: '1.5' is not an integer"},
