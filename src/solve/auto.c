@@ -32,6 +32,7 @@ enum {
 #define NEGLIGIBLE 1e-8 /* singular values, of an exact fit */
 #define WEAK 1.6        /* of the noise edge */
 #define SMALL_START 1e-6
+#define HOPELESS 10.0  /* loss beyond this multiple of that of X = 0 ends an attempt */
 #define POLISHED 1e-10 /* steps below this part of X */
 #define WORTH 1e-4     /* least relative fall of the held-out loss of the descent */
 #define LEAST_GAP 1e-3 /* singular values below this part of the first are no signal */
