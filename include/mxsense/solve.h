@@ -332,6 +332,7 @@ typedef struct mxs_array {
   int is_integer;
   int64_t rows, cols; /**< contiguous, row-major */
   void *data;         /**< double * or int64_t *, owned by the solver */
+  int optional;       /**< a checkpoint of an earlier release may lack it: then it stays as it is */
 } mxs_array;
 
 /** Everything that is needed to go on: save all arrays; to resume, create a solver with the same

@@ -506,11 +506,14 @@ int mxs_settings_same(const char *stored, const char *now, const char *key) {
          is_same(&before, &after);
 }
 
-mxs_status mxs_settings_compatible(const char *stored, const char *now) {
+/* Lines of `now` against those of then. A key that was not there then had the effect of its preset.
+ */
+static mxs_status compare_lines(const char *stored, const char *presets, const char *now) {
   echo_line line = {0};
   echo_line other = {0};
   for (const char *p = read_line(now, &line); p != NULL; p = read_line(p, &line)) {
-    (void)find_line(stored, &line, &other);
+    if (!find_line(stored, &line, &other))
+      (void)find_line(presets, &line, &other);
     if (!may_change(&line))
       MXS_TRY(same_value(&other, &line));
   }
@@ -518,4 +521,17 @@ mxs_status mxs_settings_compatible(const char *stored, const char *now) {
     if (!find_line(now, &line, &other) && !may_change(&line))
       MXS_TRY(same_value(&line, &other));
   return MXS_OK;
+}
+
+mxs_status mxs_settings_compatible(const char *stored, const char *now) {
+  mxs_settings presets;
+  char *text = NULL;
+  mxs_status status = mxs_settings_defaults(&presets);
+  if (status == MXS_OK)
+    status = mxs_settings_echo(&presets, &text);
+  if (status == MXS_OK)
+    status = compare_lines(stored, text, now);
+  mxs_release(&text);
+  mxs_settings_clear(&presets);
+  return status;
 }

@@ -107,8 +107,8 @@ MXS_CHECKED mxs_status mxs_settings_check(const mxs_settings *settings);
 /** 1 when `key` has the same value in two echoes. Local. */
 int mxs_settings_same(const char *stored, const char *now, const char *key);
 
-/** Compare two echoes, ignoring the keys that may change on resume (those of the
- *  stop and the output, threads, problem). Local.
+/** Compare two echoes; a key that `stored` does not know counts as its preset. Ignores the keys
+ * that may change on resume (those of the stop and the output, threads, problem). Local.
  *  @retval MXS_ERR_SETTINGS names the first key that differs, with both values and the remedy */
 MXS_CHECKED mxs_status mxs_settings_compatible(const char *stored, const char *now);
 

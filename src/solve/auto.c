@@ -97,7 +97,7 @@ static int covers_all(const mxs_solver *s) {
 void mxsi_auto_sample(const mxs_solver *s, mxs_sample *sample) {
   const mxsi_auto *a = &s->automatic;
   *sample = (mxs_sample){.count = a->plain ? 0 : a->window, .keep_nothing = a->plain != 0};
-  if (a->plain || s->trajectory[0].count.stage != MXSI_STAGE_PURSUE ||
+  if (a->plain || s->trajectory[0].extent.stage != MXSI_STAGE_PURSUE ||
       s->trajectory[0].count.started == 0)
     return;
   const int64_t most = capacity(s);
@@ -108,7 +108,7 @@ void mxsi_auto_sample(const mxs_solver *s, mxs_sample *sample) {
 /* Factors of k columns for a stage, all zero, and the workspace for them. Collective. */
 static mxs_status enter(mxs_solver *s, int64_t stage, int64_t k) {
   mxsi_trajectory *t = only(s);
-  t->count.stage = stage;
+  t->extent.stage = stage;
   MXS_TRY(mxs_comm_agree(s->problem->comm, mxsi_solver_set_columns(s, 0, k)));
   MXS_TRY(mxsi_solver_set_objective(s));
   memcpy(t->scales, mxs_objective_scales(s->objective, 0), sizeof t->scales);
@@ -307,7 +307,7 @@ static mxs_status certify_early(mxs_solver *s, mxs_certificate *certificate) {
                                    .high = unknown,
                                    .bound = (double)INFINITY,
                                    .noise_std = unknown};
-  if (t->count.stage == MXSI_STAGE_PURSUE)
+  if (t->extent.stage == MXSI_STAGE_PURSUE)
     MXS_TRY(certify(s, certificate));
   if (certificate->status == MXS_NOT_CERTIFIED)
     certificate->doubt = MXS_DOUBT_UNFINISHED;
@@ -319,7 +319,10 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_result *result = &s->result[0];
   const int last = a->attempt > 4 && a->plain;
-  s->lost = result->reason == MXS_REASON_DIVERGED && !last && (a->attempt < 3 || t->count.kept > 0);
+  const double zero = s->problem->y_norm2 / (2.0 * (double)s->problem->m_train);
+  const int hopeless = result->reason == MXS_REASON_DIVERGED ||
+                       (result->reason == MXS_REASON_RUNNING && s->at[0].loss > HOPELESS * zero);
+  s->lost = hopeless && !last && (a->attempt < 3 || t->extent.kept > 0);
   result->certificate.given = 0;
   if (s->lost)
     result->reason = MXS_REASON_RUNNING;
@@ -328,7 +331,7 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
   if (!last && result->reason != MXS_REASON_RUNNING)
     return certify_early(s, &result->certificate);
   if (!last &&
-      !(t->count.stage == MXSI_STAGE_PURSUE && is_exact(s) && covers_all(s) && negligible(s) == 0))
+      !(t->extent.stage == MXSI_STAGE_PURSUE && is_exact(s) && covers_all(s) && negligible(s) == 0))
     return MXS_OK;
   MXS_TRY(certify(s, &result->certificate));
   if (result->reason != MXS_REASON_RUNNING)
@@ -345,7 +348,7 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
 static mxs_status keep(mxs_solver *s, double validation, int certified) {
   const mxs_problem *p = s->problem;
   mxsi_trajectory *t = only(s);
-  if (!(validation <= s->automatic_numbers.kept) && t->count.kept > 0)
+  if (!(validation <= s->automatic_numbers.kept) && t->extent.kept > 0)
     return MXS_OK;
   s->automatic_numbers.kept = validation;
   s->automatic.certified = certified;
@@ -359,7 +362,7 @@ static mxs_status keep(mxs_solver *s, double validation, int certified) {
 static mxs_status finish(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   mxsi_trajectory *t = only(s);
-  const int64_t k = t->count.kept;
+  const int64_t k = t->extent.kept;
   mxsi_solver_tell(s, 0, "takes the point of the lowest held-out loss, of rank %lld", (long long)k);
   s->automatic.attempt = 5;
   s->automatic.plain = 1;
@@ -453,7 +456,7 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
     return join_all(s);
   const mxs_certificate verdict = mxs_certify(fit);
   const int certified = verdict.status != MXS_NOT_CERTIFIED;
-  if (capacity(s) > 0 && t->count.stage == MXSI_STAGE_PURSUE) {
+  if (capacity(s) > 0 && t->extent.stage == MXSI_STAGE_PURSUE) {
     mxsi_solver_tell(s, 0,
                      "gradient steps on all measurements: their Jacobian would not fit into "
                      "memory");
@@ -600,9 +603,9 @@ mxs_status mxsi_auto_advance(mxs_solver *s) {
   double *room = NULL;
   if (s->lost)
     return give_up(s);
-  if (only(s)->count.stage == MXSI_STAGE_DESCEND)
+  if (only(s)->extent.stage == MXSI_STAGE_DESCEND)
     return descend(s);
-  if (only(s)->count.stage == MXSI_STAGE_POLISH)
+  if (only(s)->extent.stage == MXSI_STAGE_POLISH)
     return polish(s);
   const int64_t order = p->n1 < p->n2 ? p->n1 : p->n2;
   const int64_t count = order < MOST_RAISED ? order : MOST_RAISED;
