@@ -27,6 +27,7 @@ enum {
 #define GAIN_TO_RAISE 0.5 /* no other rank while a step takes more of ||R||^2 */
 #define GAIN_AT_REST 1e-4
 #define STEP_AT_REST 1e-4 /* of X: what is left after a Newton step is about its square */
+#define AT_REST 0.02      /* gradient step, beside the error that noise makes */
 #define EXACT 1e-12
 #define ROUNDING 1e-10  /* relative residual that only rounding keeps from falling */
 #define NEGLIGIBLE 1e-8 /* singular values, of an exact fit */
@@ -283,7 +284,8 @@ static int64_t negligible(const mxs_solver *s) {
   return count;
 }
 
-/* The verdict on the point of the evaluation. Collective. */
+/* The verdict on the point of the evaluation. What the noise does to the error is known of a fit
+ * at rest only: elsewhere the residual has other reasons. Collective. */
 static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
@@ -291,6 +293,11 @@ static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
   if (certificate->status == MXS_RECOVERED_UP_TO_NOISE) {
     MXS_TRY(look_closer(s, &fit));
     *certificate = mxs_certify(&fit);
+  }
+  if (certificate->status == MXS_RECOVERED_UP_TO_NOISE &&
+      !(relative_step(s) <= AT_REST * certificate->relative_error)) {
+    certificate->status = MXS_NOT_CERTIFIED;
+    certificate->doubt = MXS_DOUBT_UNFINISHED;
   }
   certificate->given = s->problem->m_validation > 0;
   return MXS_OK;
@@ -499,9 +506,9 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
   s->automatic_numbers.before = s->at[0].loss;
-  if (a->plain) { /* what a prefix found does not fit all: go on with all */
+  if (a->plain) { /* what a part found does not fit all: go on with all */
     a->plain = 0;
-    return join_all(s);
+    return a->window > 0 ? join_all(s) : enter_polish(s);
   }
   if (exact && drop > 0) {
     mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others are zero", (long long)t->k,
