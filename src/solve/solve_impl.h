@@ -27,6 +27,7 @@ typedef struct mxsi_numbers {
 typedef struct mxsi_figures {
   double iteration; /**< -1: there is none yet */
   double loss, validation_loss, grad_norm;
+  double train, held; /**< measurements that the losses are of */
 } mxsi_figures;
 
 /** The point of the lowest held-out loss, and the last that was lower by as much as counts; as
@@ -39,7 +40,7 @@ typedef struct mxsi_best {
 enum {
   MXSI_COUNTERS = 7,
   MXSI_NUMBERS = 5,
-  MXSI_BEST = 6,
+  MXSI_BEST = 8,
   MXSI_ARRAYS = 12, /**< of a trajectory, at most */
   MXSI_SHARED_ARRAYS = 7,
   MXSI_NAME = 48
