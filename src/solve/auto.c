@@ -128,6 +128,9 @@ static mxs_status enter_polish(mxs_solver *s) {
   MXS_TRY(mxs_comm_agree(p->comm, mxs_alloc(left + right, sizeof *copy, &copy)));
   memcpy(copy, t->optim.U, (size_t)left * sizeof *copy);
   memcpy(copy + left, t->optim.V, (size_t)right * sizeof *copy);
+  mxsi_solver_tell(s, 0,
+                   "gradient steps on all measurements: their Jacobian takes more than "
+                   "jacobian_memory");
   s->automatic.steps = 0;
   const mxs_status status = enter(s, MXSI_STAGE_POLISH, t->k);
   if (status == MXS_OK) {
@@ -183,7 +186,7 @@ static mxs_status enter_spectral(mxs_solver *s, int64_t k) {
 static void warn_of_few(const mxs_solver *s, double margin) {
   const mxs_problem *p = s->problem;
   const int few = p->m_train < p->n1 + p->n2;
-  if (!few && margin > STANDS_OUT_START)
+  if (!few && margin > STANDS_OUT)
     return;
   mxsi_solver_tell(s, 1,
                    "%lld measurements to fit may be too few%s: a matrix of rank r takes about 3 r "
@@ -460,12 +463,8 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
     return join_all(s);
   const mxs_certificate verdict = mxs_certify(fit);
   const int certified = verdict.status != MXS_NOT_CERTIFIED;
-  if (capacity(s) > 0 && t->count.stage == MXSI_STAGE_PURSUE) {
-    mxsi_solver_tell(s, 0,
-                     "gradient steps on all measurements: their Jacobian would not fit into "
-                     "memory");
+  if (capacity(s) > 0 && t->count.stage == MXSI_STAGE_PURSUE)
     return enter_polish(s);
-  }
   MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit->validation, certified)));
   if (fit->held == 0)
     return finish(s);
