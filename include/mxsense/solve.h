@@ -270,7 +270,7 @@ typedef struct mxs_profile {
   double compute_s;  /**< residual and gradient, making entries included */
   double generate_s; /**< making the entries of a generated ensemble */
   double reduce_s, metrics_s, checkpoint_s;
-  int64_t passes;       /**< over this rank's measurements */
+  double passes;        /**< visits to all measurements */
   int64_t reduce_bytes; /**< payload of one iteration's allreduce */
   int threads;          /**< in use: one where the operator does not `plan` */
 } mxs_profile;

@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LEAST_TO_HOLD_OUT = 10 }; /* measurements; fewer are all needed */
+enum {
+  LEAST_TO_HOLD_OUT = 10, /* measurements; fewer are all needed */
+  AUTO_ITERATIONS = 100
+};
 
 #define HELD_OUT 0.1
 
@@ -283,6 +286,31 @@ void mxs_settings_resolve(
     settings->k.values[0] = mxs_settings_k(settings, n1, n2);
   settings->hold_out = mxs_settings_hold_out(settings, m, m_validation);
   settings->replicas = mxs_settings_replicas(settings);
+}
+
+double mxs_settings_jacobian_bytes(const mxs_settings *settings,
+                                   const mxs_problem_size *size,
+                                   int64_t *rank) {
+  const int64_t sides = size->n1 + size->n2;
+  const int64_t most = mxs_settings_k(settings, size->n1, size->n2);
+  const int automatic = settings->method == MXS_METHOD_AUTO;
+  *rank = most;
+  if ((!automatic && settings->method != MXS_METHOD_GAUSS_NEWTON) ||
+      size->ensemble == MXS_ENSEMBLE_FAST)
+    return 0.0;
+  /* More columns than measurements can tell are not tried. */
+  while (automatic && *rank > 1 && *rank * (sides - *rank) >= size->m)
+    --*rank;
+  const double row = (double)sizeof(float) * (double)sides * (double)*rank;
+  const double share = 1e9 * settings->jacobian_memory * (double)size->rows / (double)size->m;
+  const double bytes = row * (double)size->rows;
+  return automatic && bytes > share ? share : bytes;
+}
+
+int64_t mxs_settings_iterations(const mxs_settings *settings) {
+  return settings->method == MXS_METHOD_AUTO && settings->max_iterations > AUTO_ITERATIONS
+             ? AUTO_ITERATIONS
+             : settings->max_iterations;
 }
 
 mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r) {

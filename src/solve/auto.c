@@ -27,6 +27,7 @@ enum {
 #define GAIN_TO_RAISE 0.5 /* no other rank while a step takes more of ||R||^2 */
 #define GAIN_AT_REST 1e-4
 #define STEP_AT_REST 1e-4 /* of X: what is left after a Newton step is about its square */
+#define AT_REST 0.02      /* gradient step, beside the error that noise makes */
 #define EXACT 1e-12
 #define ROUNDING 1e-10  /* relative residual that only rounding keeps from falling */
 #define NEGLIGIBLE 1e-8 /* singular values, of an exact fit */
@@ -127,6 +128,9 @@ static mxs_status enter_polish(mxs_solver *s) {
   MXS_TRY(mxs_comm_agree(p->comm, mxs_alloc(left + right, sizeof *copy, &copy)));
   memcpy(copy, t->optim.U, (size_t)left * sizeof *copy);
   memcpy(copy + left, t->optim.V, (size_t)right * sizeof *copy);
+  mxsi_solver_tell(s, 0,
+                   "gradient steps on all measurements: their Jacobian takes more than "
+                   "jacobian_memory");
   s->automatic.steps = 0;
   const mxs_status status = enter(s, MXSI_STAGE_POLISH, t->k);
   if (status == MXS_OK) {
@@ -182,7 +186,7 @@ static mxs_status enter_spectral(mxs_solver *s, int64_t k) {
 static void warn_of_few(const mxs_solver *s, double margin) {
   const mxs_problem *p = s->problem;
   const int few = p->m_train < p->n1 + p->n2;
-  if (!few && margin > STANDS_OUT_START)
+  if (!few && margin > STANDS_OUT)
     return;
   mxsi_solver_tell(s, 1,
                    "%lld measurements to fit may be too few%s: a matrix of rank r takes about 3 r "
@@ -283,7 +287,8 @@ static int64_t negligible(const mxs_solver *s) {
   return count;
 }
 
-/* The verdict on the point of the evaluation. Collective. */
+/* The verdict on the point of the evaluation. What the noise does to the error is known of a fit
+ * at rest only: elsewhere the residual has other reasons. Collective. */
 static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
@@ -291,6 +296,11 @@ static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
   if (certificate->status == MXS_RECOVERED_UP_TO_NOISE) {
     MXS_TRY(look_closer(s, &fit));
     *certificate = mxs_certify(&fit);
+  }
+  if (certificate->status == MXS_RECOVERED_UP_TO_NOISE &&
+      !(relative_step(s) <= AT_REST * certificate->relative_error)) {
+    certificate->status = MXS_NOT_CERTIFIED;
+    certificate->doubt = MXS_DOUBT_UNFINISHED;
   }
   certificate->given = s->problem->m_validation > 0;
   return MXS_OK;
@@ -456,12 +466,8 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
     return join_all(s);
   const mxs_certificate verdict = mxs_certify(fit);
   const int certified = verdict.status != MXS_NOT_CERTIFIED;
-  if (capacity(s) > 0 && t->extent.stage == MXSI_STAGE_PURSUE) {
-    mxsi_solver_tell(s, 0,
-                     "gradient steps on all measurements: their Jacobian would not fit into "
-                     "memory");
+  if (capacity(s) > 0 && t->extent.stage == MXSI_STAGE_PURSUE)
     return enter_polish(s);
-  }
   MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit->validation, certified)));
   if (fit->held == 0)
     return finish(s);
@@ -502,9 +508,9 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
   s->automatic_numbers.before = s->at[0].loss;
-  if (a->plain) { /* what a prefix found does not fit all: go on with all */
+  if (a->plain) { /* what a part found does not fit all: go on with all */
     a->plain = 0;
-    return join_all(s);
+    return a->window > 0 ? join_all(s) : enter_polish(s);
   }
   if (exact && drop > 0) {
     mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others are zero", (long long)t->k,

@@ -337,13 +337,25 @@ static mxs_status allocate(mxs_solver *s) {
   return MXS_OK;
 }
 
+/* Its counts stay. */
+static void destroy_objective(mxs_solver *s) {
+  if (s->objective == NULL)
+    return;
+  const mxs_objective_profile profile = mxs_objective_get_profile(s->objective);
+  s->spent.compute_s += profile.compute_s;
+  s->spent.generate_s += profile.generate_s;
+  s->spent.reduce_s += profile.reduce_s;
+  s->spent.visits += profile.visits;
+  mxs_objective_destroy(&s->objective);
+}
+
 mxs_status mxsi_solver_set_objective(mxs_solver *s) {
   int64_t *k = NULL;
   mxs_status status = mxs_comm_agree(s->problem->comm, mxs_alloc(s->replicas, sizeof *k, &k));
   const int64_t visits = s->objective != NULL ? mxsi_solver_visits(s) : 0;
   for (int64_t r = 0; r < s->replicas && status == MXS_OK; r++)
     k[r] = s->trajectory[r].k;
-  mxs_objective_destroy(&s->objective);
+  destroy_objective(s);
   if (status == MXS_OK)
     status = mxs_objective_create(s->problem, s->options.reduction, k, s->replicas,
                                   s->options.threads, &s->objective);
@@ -496,12 +508,14 @@ int64_t mxsi_solver_visits(const mxs_solver *s) {
 
 mxs_profile mxs_solver_profile(const mxs_solver *s) {
   const mxs_objective_profile profile = mxs_objective_get_profile(s->objective);
-  return (mxs_profile){.compute_s = profile.compute_s,
-                       .generate_s = profile.generate_s,
-                       .reduce_s = profile.reduce_s,
+  const mxs_problem *p = s->problem;
+  return (mxs_profile){.compute_s = s->spent.compute_s + profile.compute_s,
+                       .generate_s = s->spent.generate_s + profile.generate_s,
+                       .reduce_s = s->spent.reduce_s + profile.reduce_s,
                        .metrics_s = s->metrics_s,
                        .checkpoint_s = s->checkpoint_s,
-                       .passes = profile.passes,
+                       .passes = (double)(s->spent.visits + profile.visits) /
+                                 (double)(p->train.blocks.m + p->validation.blocks.m),
                        .reduce_bytes = profile.reduce_bytes,
                        .threads = mxs_objective_threads(s->objective)};
 }

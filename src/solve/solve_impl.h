@@ -97,6 +97,7 @@ struct mxs_solver {
   mxs_array *arrays;
   int64_t shape_count, array_count; /**< those that tell shapes come first */
   double clock;                     /**< MPI_Wtime() at which the solve time would be 0 */
+  mxs_objective_profile spent;      /**< of objectives that are no more */
   int64_t visits_before;            /**< visits that the objective had made at a count of 0 */
   double metrics_s, checkpoint_s;
 };
