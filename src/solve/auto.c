@@ -383,7 +383,8 @@ static mxs_status finish(mxs_solver *s) {
   MXS_TRY(enter(s, MXSI_STAGE_PURSUE, k));
   memcpy(t->optim.U, s->kept_U, (size_t)(p->n1 * k) * sizeof *s->kept_U);
   memcpy(t->optim.V, s->kept_V, (size_t)(p->n2 * k) * sizeof *s->kept_V);
-  return MXS_OK;
+  const int64_t drop = negligible(s);
+  return drop > 0 ? enter_pursuit(s, k - drop, NULL, 0, 0.0) : MXS_OK;
 }
 
 /* Overparameterised, from a small random start. Collective. */
