@@ -256,13 +256,6 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
   return at->G != NULL ? mxs_optim_outside(&t->optim, 1, &fit->outside) : MXS_OK;
 }
 
-/* How the residuals are distributed. Collective. */
-static mxs_status look_closer(mxs_solver *s, mxs_fit *fit) {
-  fit->moments = 1;
-  return mxs_objective_moments(s->objective, &s->points[0], fit->norm * sqrt(fit->scale2),
-                               sqrt(2.0 * fit->loss), fit->train, fit->held_out);
-}
-
 static double relative(const mxs_solver *s) {
   const mxs_problem *p = s->problem;
   return p->y_norm2 > 0.0 ? sqrt(2.0 * (double)p->m_train * s->at[0].loss / p->y_norm2) : 0.0;
@@ -288,10 +281,7 @@ static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
   *certificate = mxs_certify(&fit);
-  if (certificate->status == MXS_RECOVERED_UP_TO_NOISE) {
-    MXS_TRY(look_closer(s, &fit));
-    *certificate = mxs_certify(&fit);
-  }
+  MXS_TRY(mxs_look_closer(s->objective, s->problem, &s->points[0], &fit, certificate));
   certificate->given = s->problem->m_validation > 0;
   return MXS_OK;
 }
