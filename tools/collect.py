@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 MISSING, UNFINISHED = 66, 75
-FINISHED = {"target", "tolerance", "validation", "diverged"}
+FINISHED = {"target", "tolerance", "validation", "discrepancy", "diverged"}
 # Settings that say where and how a run was made, not what it is.
 PLACES = {"progress", "quiet", "verbose"}
 RESULTS = ("reason", "iterations", "loss", "relative_residual", "validation_loss", "test_error", "rank_estimate")

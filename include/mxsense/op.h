@@ -41,7 +41,8 @@ typedef struct mxs_pass {
 typedef struct mxs_op_info {
   char path[128];    /**< which kernel runs, for the log: "fused, f64, AVX-512" */
   int64_t bytes;     /**< memory it holds, workspaces included */
-  double generate_s; /**< seconds its passes spent making entries, summed over its threads */
+  double generate_s; /**< seconds its passes spent making entries, or waiting for them to be read,
+                        summed over its threads */
 } mxs_op_info;
 
 /** Functions of a measurement operator. `self` is the pointer given together with the table. All

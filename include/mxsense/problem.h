@@ -36,14 +36,15 @@ typedef enum mxs_storage {
   MXS_STORAGE_F64,
   MXS_STORAGE_F32,
   MXS_STORAGE_BF16,
-  MXS_STORAGE_BITS /**< one bit an entry, for entries +-1: stored, or of the rademacher ensemble */
+  MXS_STORAGE_BITS, /**< one bit an entry, for entries +-1: stored, or of the rademacher ensemble */
+  MXS_STORAGE_STREAM /**< A stays in the problem file and is read again at every pass */
 } mxs_storage;
 
 /** Names as in files and settings: "dense", "gaussian", ...; "auto", "f64", ... Local. */
 MXS_API const char *mxs_ensemble_name(mxs_ensemble ensemble);
 MXS_API const char *mxs_storage_name(mxs_storage storage);
 
-/** Bytes of an entry: 8, 4, 2, 1/8. Local. */
+/** Bytes of an entry in memory: 8, 4, 2, 1/8; 0 of MXS_STORAGE_STREAM. Local. */
 MXS_API double mxs_storage_bytes(mxs_storage storage);
 
 /** What a solver wants from a problem; fixed when the problem is made. */

@@ -30,9 +30,12 @@ typedef enum mxs_reduction { MXS_REDUCTION_REPRODUCIBLE, MXS_REDUCTION_FAST } mx
 
 /** Route of the singular value decomposition of the back-projection A*(y). */
 typedef enum mxs_svd_route {
-  MXS_SVD_AUTO,       /**< replicated, but distributed for large shapes with MXS_REDUCTION_FAST */
+  MXS_SVD_AUTO,       /**< replicated, but distributed for large shapes with MXS_REDUCTION_FAST,
+                         and randomized for large shapes of operators without `pass` */
   MXS_SVD_REPLICATED, /**< LAPACK on every rank: same bits at any number of ranks */
-  MXS_SVD_SCALAPACK   /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
+  MXS_SVD_SCALAPACK,  /**< ScaLAPACK on a BLACS grid of all ranks; needs MXS_REDUCTION_FAST */
+  MXS_SVD_RANDOMIZED  /**< subspace iteration by passes, for operators that know products only: no
+                         rank forms A*(y); same bits at any number of ranks */
 } mxs_svd_route;
 
 /** How the factors move; README, "Methods", compares them. One iteration is one evaluation (a pass
@@ -55,9 +58,11 @@ typedef enum mxs_model { MXS_MODEL_ASYMMETRIC, MXS_MODEL_SYMMETRIC } mxs_model;
 
 /** Where the factors start. */
 typedef enum mxs_start {
+  MXS_START_AUTO,     /**< random for gd, nesterov and sgd, spectral for the other methods */
   MXS_START_RANDOM,   /**< i.i.d. N(0, alpha^2) entries */
-  MXS_START_SPECTRAL, /**< leading k singular triplets of A*(y) / scale^2, balanced */
-  MXS_START_NYSTROM   /**< a sketch of A*(y): its range, and its projection on it */
+  MXS_START_SPECTRAL, /**< leading k singular triplets of A*(y) / scale^2, balanced; of a symmetric
+                         model eigenvectors of its symmetric part */
+  MXS_START_NYSTROM   /**< the same of a sketch of A*(y): its range, and its projection on it */
 } mxs_start;
 
 /** Weights of Gauss-Newton's least squares. */
@@ -67,12 +72,15 @@ typedef enum mxs_weights {
   MXS_WEIGHTS_LOG_DET /**< towards low rank, falling: MatrixIRLS in the tangent space */
 } mxs_weights;
 
-/** What ends a run, beside max_iterations. */
+/** What ends a run, beside max_iterations. Methods that step on batches look only where a row of
+ * metrics is due. */
 typedef enum mxs_stop {
   MXS_STOP_TOLERANCE,  /**< the relative residual is at most the tolerance */
-  MXS_STOP_VALIDATION, /**< the held-out loss has not fallen for `patience` iterations; the answer
-                          is the point where it was lowest */
-  MXS_STOP_DISCREPANCY /**< the residual is as small as the noise lets it be */
+  MXS_STOP_VALIDATION, /**< that, or the held-out loss has not fallen by 1e-5 of it for `patience`
+                          iterations; the answer is the point where it was lowest, however the run
+                          ends */
+  MXS_STOP_DISCREPANCY /**< that, or ||R||^2 / m <= noise_std^2 (1 + 2 sqrt(2/m)): what the noise
+                          alone leaves stays below in 98 of 100 cases */
 } mxs_stop;
 
 /** What may differ between trajectories that share the ensemble and the data. NaN, or 0 for k, mean
@@ -87,7 +95,9 @@ typedef struct mxs_replica {
 typedef struct mxs_solve_options {
   double alpha;                /**< start scale: entries of U0, V0 i.i.d. N(0, alpha^2); NaN: 1e-3
                                   sqrt(s_1/scale^2) */
-  double step;                 /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y) */
+  double step;                 /**< mu; NaN: 0.25 / s_1, s_1 the top singular value of A*(y), of gd
+                                  and nesterov; the same or less of sgd, 1/2 of scaled_gd, near 1 of
+                                  agn, the best one in every iteration of riemannian_gd */
   uint64_t seed;               /**< of the start */
   const mxs_replica *replicas; /**< trajectories to advance together in one pass over A (copied);
                                     their alpha, step and seed take the place of those above; NULL:
@@ -100,22 +110,28 @@ typedef struct mxs_solve_options {
   mxs_method method;
   mxs_model model;
   mxs_start start;
-  double momentum;     /**< of nesterov, in [0, 1) */
-  double lambda;       /**< of scaled_gd and agn, relative to s_1/scale^2 */
-  double balance;      /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
-                          first-order methods; 0: none */
-  double label_noise;  /**< standard deviation of fresh noise on y for every gradient; 0: none */
-  double perturb;      /**< radius of the ball of a random kick, relative to the norm of the
-                          factors, where the gradient is nearly zero; 0: none */
-  int line_search;     /**< exact along the step's direction: gd and scaled_gd */
-  int64_t batch;       /**< measurements of a step of sgd, whole blocks; 0: all */
-  double step_decay;   /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
-  double step_delay;   /**< iterations */
-  mxs_weights weights; /**< of gauss_newton */
-  int progressive;      /**< auto: begin with a part of the measurements, where there are many */
+  double momentum;        /**< of nesterov, in [0, 1) */
+  double lambda;          /**< of scaled_gd and agn, relative to s_1/scale^2 */
+  double balance;         /**< weight of the regulariser ||U^T U - V^T V||_F^2 / 4 x scale^2, of the
+                             first-order methods; 0: none */
+  double label_noise;     /**< standard deviation of fresh noise on y for every gradient; 0: none */
+  double perturb;         /**< radius of the ball of a random kick, relative to the norm of the
+                             factors, where the gradient is nearly zero; 0: none */
+  int line_search;        /**< exact along the step's direction: gd and scaled_gd */
+  int64_t batch;          /**< measurements of a step of sgd, whole blocks; 0: all */
+  double step_decay;      /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
+  double step_delay;      /**< iterations */
+  mxs_weights weights;    /**< of gauss_newton */
+  int progressive;        /**< auto: begin with a part of the measurements, where there are many */
+  double jacobian_memory; /**< auto: bytes over all ranks that the Jacobian may take */
   mxs_stop stop;
-  int64_t patience;        /**< of MXS_STOP_VALIDATION, iterations; 0: automatic */
-  double noise_std;        /**< of y, for MXS_STOP_DISCREPANCY; NaN: estimated */
+  int64_t patience; /**< of MXS_STOP_VALIDATION, iterations; 0: what the smallest signal s_r
+                       takes to grow tenfold from the start, and a thousandfold at least,
+                       ln(10 max(100, sqrt(s_r / scale2) / alpha)) / ln(1 + step s_r), with
+                       s_r that of A*(y) above its largest gap; 30 where the step is not of a
+                       gradient */
+  double noise_std; /**< standard deviation of the noise in y, for MXS_STOP_DISCREPANCY and the
+                       estimates; NaN: not known */
   int64_t max_iterations;  /**< absolute */
   double tolerance;        /**< stop when ||R|| / ||y|| <= tolerance; 0: never */
   int64_t metrics_every;   /**< iterations between metrics rows */
@@ -129,17 +145,18 @@ MXS_API mxs_solve_options mxs_solve_defaults(void);
 /** Why a solve ended. Values > 0: finished; < 0: stopped early or failed numerically. */
 typedef enum mxs_reason {
   MXS_REASON_RUNNING = 0,
-  MXS_REASON_TARGET = 1,     /**< max_iterations reached */
-  MXS_REASON_TOLERANCE = 2,  /**< relative residual below the tolerance */
-  MXS_REASON_VALIDATION = 3, /**< the held-out loss was at its minimum */
-  MXS_REASON_STATIONARY = 4, /**< the method has come to rest above the tolerance */
-  MXS_REASON_STOPPED = -1,   /**< a hook asked for it */
-  MXS_REASON_DIVERGED = -2,  /**< loss or gradient not finite, or loss beyond all bounds */
-  MXS_REASON_WALLTIME = -3   /**< a hook said that the time is up */
+  MXS_REASON_TARGET = 1,      /**< max_iterations reached */
+  MXS_REASON_TOLERANCE = 2,   /**< relative residual below the tolerance */
+  MXS_REASON_VALIDATION = 3,  /**< the held-out loss was at its minimum */
+  MXS_REASON_DISCREPANCY = 4, /**< the residual is that of the noise */
+  MXS_REASON_STATIONARY = 5,  /**< the method has come to rest above the tolerance */
+  MXS_REASON_STOPPED = -1,    /**< a hook asked for it */
+  MXS_REASON_DIVERGED = -2,   /**< loss or gradient not finite, or loss beyond all bounds */
+  MXS_REASON_WALLTIME = -3    /**< a hook said that the time is up */
 } mxs_reason;
 
-/** Name of a reason as in summary.json: "target", "tolerance", "stopped", "diverged",
- *  "walltime". Local. */
+/** Name of a reason as in summary.json: "target", "tolerance", "validation", "discrepancy",
+ *  "stopped", "diverged", "walltime". Local. */
 MXS_API const char *mxs_reason_text(mxs_reason reason);
 
 /** Requests of a hook, combined by or. A request of one rank is a request of all. */
@@ -203,16 +220,42 @@ typedef struct mxs_certificate {
 MXS_API const char *mxs_certificate_text(mxs_certificate_status status);
 MXS_API const char *mxs_doubt_text(mxs_doubt doubt);
 
-/** Outcome of a trajectory. */
+/** Where the noise level of an estimate is from, or why there is none. */
+typedef enum mxs_noise_basis {
+  MXS_NOISE_NONE,      /**< nothing is held out */
+  MXS_NOISE_GIVEN,     /**< noise_std */
+  MXS_NOISE_RESIDUAL,  /**< the training residual of a fitted model */
+  MXS_NOISE_FEW,       /**< unknown: no more measurements than degrees of freedom */
+  MXS_NOISE_UNFITTED,  /**< unknown: the gradient says that there is more to fit */
+  MXS_NOISE_OVERFITTED /**< unknown: what follows the estimated rank has taken up noise */
+} mxs_noise_basis;
+
+/** What held-out measurements tell of the noise and of the error ||U V^T - X*||_F / ||X*||_F. NaN
+ *  where not defined. */
+typedef struct mxs_estimate {
+  double noise_std;
+  double relative_error;
+  double relative_error_low, relative_error_high; /**< at a level of 95 %; where the noise is
+                                                     unknown, high counts all of it as error */
+  mxs_noise_basis basis;
+} mxs_estimate;
+
+/** Name of a basis as in summary.json. Local. */
+MXS_API const char *mxs_noise_basis_text(mxs_noise_basis basis);
+
+/** Outcome of a trajectory. With MXS_STOP_VALIDATION the figures are those of the best point, but
+ *  for iterations, passes and seconds. */
 typedef struct mxs_result {
   mxs_reason reason;
   int64_t iterations;
+  int64_t best_iteration; /**< of the lowest held-out loss; -1 without MXS_STOP_VALIDATION */
   double loss, relative_residual, validation_loss, test_error; /**< NaN where not defined */
   int64_t rank_estimate;          /**< singular values of U V^T above the largest gap */
   double passes_over_A;           /**< visits to all measurements, since the first start */
   double seconds;                 /**< cumulative, as the column of the metrics */
   double step, alpha, scale2, s1; /**< what automatic settings came to */
   mxs_certificate certificate;    /**< of MXS_METHOD_AUTO */
+  mxs_estimate estimate;
 } mxs_result;
 
 /** Where the time of a solver went: this rank, since it was created. */
@@ -259,8 +302,8 @@ MXS_API mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count);
 
 MXS_API mxs_profile mxs_solver_profile(const mxs_solver *solver);
 
-/** The factors of a trajectory, owned by the solver; valid until it runs again or is destroyed.
- *  Local. */
+/** The factors of a trajectory, with MXS_STOP_VALIDATION those of its best point so far; owned by
+ *  the solver, valid until it runs again or is destroyed. Local. */
 MXS_API void mxs_solver_factors(const mxs_solver *solver,
                                 int64_t replica,
                                 mxs_cmat *U,

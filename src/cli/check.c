@@ -113,9 +113,8 @@ static void print_memory(const mxs_cli_session *session, const mxs_cli_plan *p) 
   }
   mxs_cli_print(session, "\n");
   if (least > 0.0 && p->memory_bytes > least)
-    mxs_cli_warning(
-        session,
-        "the solve needs more memory than its nodes have: use more nodes, or storage: f32");
+    mxs_cli_warning(session, "the solve needs more memory than its nodes have: use more nodes, or "
+                             "storage: f32 or stream");
 }
 
 /* Free space where `path` will be: of its nearest directory that exists. */
@@ -174,6 +173,14 @@ static mxs_status print_time(const mxs_cli_session *session, const mxs_cli_plan 
   else
     mxs_cli_print(session, "%.3g G entries of A generated per second and rank\n",
                   model.kernel.entries_per_s * 1e-9);
+  if (p->read_bytes > 0.0) {
+    mxs_cli_print(session, "            storage stream: every rank reads ");
+    mxs_cli_print_size(session, p->read_bytes);
+    mxs_cli_print(session,
+                  " of the file per iteration meanwhile; it takes longer where\n"
+                  "            the file comes at less than %.3g MB/s per rank\n",
+                  p->read_bytes * 1e-6 / compute);
+  }
   return MXS_OK;
 }
 

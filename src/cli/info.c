@@ -177,9 +177,9 @@ static void print_replica_results(const mxs_cli_session *session, const json_t *
 }
 
 static mxs_status print_summary(const mxs_cli_session *session, const char *path) {
-  static const char *const keys[] = {
-      "reason",          "iterations", "loss",          "relative_residual",
-      "validation_loss", "test_error", "rank_estimate", "passes_over_A"};
+  static const char *const keys[] = {"reason",     "iterations",        "best_iteration",
+                                     "loss",       "relative_residual", "validation_loss",
+                                     "test_error", "rank_estimate",     "passes_over_A"};
   if (access(path, F_OK) != 0) {
     mxs_cli_print(session, "  no summary: the run has not ended\n");
     return MXS_OK;

@@ -1,4 +1,8 @@
 #include "cli/plan.h"
+#include "op/streamed.h"
+#include "problem/problem_impl.h"
+
+#include <string.h>
 
 enum { SAMPLE_BYTES = 128 << 20 };
 
@@ -13,7 +17,15 @@ static mxs_status check_file(const mxs_settings *settings, const mxs_problem_hea
     return mxs_fail(MXS_ERR_SETTINGS,
                     "hold_out: %s has its own held-out measurements: leave it out",
                     settings->problem);
-  return MXS_OK;
+  return mxsi_problem_check_storage(file->ensemble, (mxs_storage)settings->storage,
+                                    settings->problem);
+}
+
+/* Of a measurement in memory. */
+static double row_bytes(const mxs_bench_shape *shape) {
+  return shape->storage == MXS_STORAGE_AS_FILE
+             ? 0.0
+             : (double)shape->n1 * (double)shape->n2 * mxs_storage_bytes(shape->storage);
 }
 
 /* A and y of the busiest rank, and the solver of every rank. */
@@ -22,15 +34,25 @@ static double memory_of(const mxs_cli_plan *p) {
   const double rows = (double)p->busiest.rows;
   double bytes = rows * 16.0 + mxs_solver_bytes(shape->n1, shape->n2, shape->k, shape->replicas,
                                                 shape->threads, 1);
-  if (shape->storage != MXS_STORAGE_AS_FILE)
-    bytes += rows * (double)shape->n1 * (double)shape->n2 * mxs_storage_bytes(shape->storage);
+  if (p->read_bytes > 0.0)
+    bytes += (shape->m_validation > 0 ? 2.0 : 1.0) *
+             (double)mxsi_streamed_bytes(shape->n1 * shape->n2, shape->storage,
+                                         p->busiest.block_rows, shape->threads);
+  else
+    bytes += rows * row_bytes(shape);
   return bytes;
+}
+
+/* What is read at every pass is computed with like what is kept. */
+static mxs_storage storage_of(mxs_storage asked, const mxs_problem_header *file) {
+  if (asked == MXS_STORAGE_STREAM)
+    return strcmp(file->entries, "f32") == 0 ? MXS_STORAGE_F32 : MXS_STORAGE_F64;
+  return asked == MXS_STORAGE_AS_FILE ? file->storage : asked;
 }
 
 static mxs_bench_shape shape_of(const mxs_settings *settings,
                                 const mxs_problem_header *file,
                                 int ranks) {
-  const mxs_storage asked = (mxs_storage)settings->storage;
   return (mxs_bench_shape){.n1 = file->n1,
                            .n2 = file->n2,
                            .k = mxs_settings_k(settings, file->n1, file->n2),
@@ -40,7 +62,7 @@ static mxs_bench_shape shape_of(const mxs_settings *settings,
                                file->block_rows > 0 ? file->block_rows : settings->block_rows,
                            .truth_rank = file->truth_rank,
                            .ensemble = file->ensemble,
-                           .storage = asked == MXS_STORAGE_AS_FILE ? file->storage : asked,
+                           .storage = storage_of((mxs_storage)settings->storage, file),
                            .reduction = (mxs_reduction)settings->reduction,
                            .replicas = mxs_settings_replicas(settings),
                            .threads = (int)settings->threads,
@@ -60,6 +82,9 @@ mxs_status mxs_cli_plan_make(const mxs_cli_session *session,
   MXS_TRY(mxs_comm_agree(comm, check_file(settings, &plan->file)));
   plan->shape = shape_of(settings, &plan->file, ranks);
   MXS_TRY(mxs_bench_busiest(comm, &plan->shape, &plan->busiest));
+  plan->read_bytes = settings->storage == MXS_STORAGE_STREAM
+                         ? (double)plan->busiest.rows * row_bytes(&plan->shape)
+                         : 0.0;
   plan->memory_bytes = memory_of(plan);
   return MXS_OK;
 }

@@ -14,6 +14,7 @@ typedef struct mxs_cli_plan {
   mxs_bench_shape shape;
   mxs_bench_shard busiest;
   double memory_bytes; /**< of the busiest rank */
+  double read_bytes; /**< of A, that the busiest rank reads from the file at every pass; 0: none */
 } mxs_cli_plan;
 
 /** Check the settings and the problem file's header, and plan for `ranks` ranks (0: those of the

@@ -15,7 +15,8 @@ static const mxs_choice methods[] = {{"auto", MXS_METHOD_AUTO},
                                      {"riemannian_gd", MXS_METHOD_RIEMANNIAN_GD},
                                      {"gauss_newton", MXS_METHOD_GAUSS_NEWTON},
                                      {NULL, 0}};
-static const mxs_choice inits[] = {{"random", MXS_START_RANDOM},
+static const mxs_choice inits[] = {{"auto", MXS_START_AUTO},
+                                   {"random", MXS_START_RANDOM},
                                    {"spectral", MXS_START_SPECTRAL},
                                    {"nystrom", MXS_START_NYSTROM},
                                    {NULL, 0}};
@@ -27,14 +28,19 @@ static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
                                    {"validation", MXS_STOP_VALIDATION},
                                    {"discrepancy", MXS_STOP_DISCREPANCY},
                                    {NULL, 0}};
-static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE}, {"f64", MXS_STORAGE_F64},
-                                      {"f32", MXS_STORAGE_F32},      {"bf16", MXS_STORAGE_BF16},
-                                      {"bits", MXS_STORAGE_BITS},    {NULL, 0}};
+static const mxs_choice storages[] = {{"auto", MXS_STORAGE_AS_FILE},
+                                      {"f64", MXS_STORAGE_F64},
+                                      {"f32", MXS_STORAGE_F32},
+                                      {"bf16", MXS_STORAGE_BF16},
+                                      {"bits", MXS_STORAGE_BITS},
+                                      {"stream", MXS_STORAGE_STREAM},
+                                      {NULL, 0}};
 static const mxs_choice reductions[] = {
     {"reproducible", MXS_REDUCTION_REPRODUCIBLE}, {"fast", MXS_REDUCTION_FAST}, {NULL, 0}};
 static const mxs_choice svd_routes[] = {{"auto", MXS_SVD_AUTO},
                                         {"replicated", MXS_SVD_REPLICATED},
                                         {"scalapack", MXS_SVD_SCALAPACK},
+                                        {"randomized", MXS_SVD_RANDOMIZED},
                                         {NULL, 0}};
 static const mxs_choice progresses[] = {
     {"auto", MXS_PROGRESS_AUTO}, {"on", MXS_PROGRESS_ON}, {"off", MXS_PROGRESS_OFF}, {NULL, 0}};
@@ -56,7 +62,8 @@ static const mxs_option options[] = {
      .section = "Problem",
      .help =
          "how a stored A is held in memory; auto: as in the file; bf16 rounds; bits: A of entries "
-         "+-1, or the ensemble rademacher, made once and kept; arithmetic is always f64"},
+         "+-1, or the ensemble rademacher, made once and kept; stream: not held, but read from the "
+         "problem file at every pass; arithmetic is always f64"},
     {FIELD(model), .type = MXS_OPTION_CHOICE, .preset = "asymmetric", .choices = models,
      .section = "Method",
      .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
@@ -76,7 +83,10 @@ static const mxs_option options[] = {
     {FIELD(step), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Method",
      .help =
-         "step size mu; auto: 0.25 / s1, with s1 the top singular value of the back-projection"},
+         "step size mu; auto: of gd and nesterov 0.25 / s1, with s1 the top singular value of the "
+         "back-projection, of sgd less with small batches; of scaled_gd 0.5, less for many "
+         "columns; of agn 1, less for "
+         "many columns; of riemannian_gd the best along the gradient, from half a pass more"},
     {FIELD(momentum), .type = MXS_OPTION_REAL, .preset = "0.9", .low = 0, .high = 1,
      .flags = MXS_OPTION_BELOW_HIGH, .section = "Method", .help = "of nesterov"},
     {FIELD(line_search), .type = MXS_OPTION_SWITCH, .preset = "false", .section = "Method",
@@ -106,6 +116,11 @@ static const mxs_option options[] = {
          "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
     {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
      .help = "auto: begin with a part of the measurements where there are many more than needed"},
+    {FIELD(jacobian_memory), .type = MXS_OPTION_REAL, .preset = "8", .low = 0, .high = INFINITY,
+     .flags = MXS_OPTION_ABOVE_LOW, .unit = "GB", .section = "Method",
+     .help =
+         "auto: what the compressed Jacobian may take over all ranks; where it would be more it "
+         "covers a part of the measurements, and gradients cover all"},
     {FIELD(batch), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Method",
      .help = "sgd: measurements of a step, in whole blocks (block_rows)"},
@@ -115,12 +130,12 @@ static const mxs_option options[] = {
     {FIELD(step_delay), .type = MXS_OPTION_REAL, .preset = "100", .low = 0, .high = INFINITY,
      .flags = MXS_OPTION_ABOVE_LOW, .unit = "iterations", .section = "Method",
      .help = "sgd: see step_decay"},
-    {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "random", .choices = inits,
-     .section = "Start",
+    {FIELD(init), .type = MXS_OPTION_SOURCE, .preset = "auto", .choices = inits, .section = "Start",
      .help =
          "random: entries of U and V i.i.d. N(0, alpha^2); spectral: leading singular triplets of "
          "the back-projection; nystrom: a sketch of it; file:PATH: /factors/U and /factors/V of "
-         "an HDF5 file, such as a checkpoint"},
+         "an HDF5 file, such as a checkpoint; auto: random for gd, nesterov and sgd, spectral for "
+         "the other methods"},
     {FIELD(alpha), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Start",
      .help = "scale of the random start; auto: 1e-3 sqrt(s1 / scale^2), scale^2 the mean square of "
@@ -141,18 +156,21 @@ static const mxs_option options[] = {
     {FIELD(stop), .type = MXS_OPTION_CHOICE, .preset = "tolerance", .choices = stops,
      .section = "Stopping",
      .help =
-         "tolerance: on the relative residual; validation: where the held-out loss is at its "
-         "minimum (needs hold_out or held-out data); discrepancy: where the residual is as small "
-         "as the noise allows"},
+         "tolerance: on the relative residual; validation: that, or patience iterations after the "
+         "lowest held-out loss, and the answer is the point where it was lowest (needs hold_out or "
+         "held-out data); discrepancy: tolerance, or where the residual is as small as noise_std "
+         "lets it "
+         "be"},
     {FIELD(patience), .type = MXS_OPTION_INTEGER, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .unit = "iterations", .section = "Stopping",
      .help =
-         "stop: validation: go on so long after the lowest held-out loss; auto: three times what "
-         "a tenfold growth takes"},
+         "stop: validation: go on so long after the lowest held-out loss; auto: what the smallest "
+         "signal takes to grow tenfold from the start, a thousandfold at least"},
     {FIELD(noise_std), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .section = "Stopping",
-     .help = "stop: discrepancy: standard deviation of the noise in y; auto: that of the problem "
-             "file"},
+     .help = "standard deviation of the noise in y, for stop: discrepancy and the error estimate; "
+             "auto: "
+             "that of the problem file"},
     {FIELD(max_walltime), .type = MXS_OPTION_TIME, .preset = "auto", .automatic = "auto",
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
      .help = "stop with a checkpoint, and exit code 75, before this start has taken so long; auto: "
@@ -207,7 +225,8 @@ static const mxs_option options[] = {
      .help = "reproducible: the same bits at any number of ranks; fast: plain sums of doubles"},
     {FIELD(svd), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = svd_routes,
      .section = "Arithmetic",
-     .help = "decomposition of the back-projection; scalapack needs --reduction fast"},
+     .help = "decomposition of the back-projection; scalapack needs --reduction fast; randomized: "
+             "the leading part by passes over A, for operators that have no full matrices"},
 };
 
 #undef FIELD
@@ -263,7 +282,7 @@ mxs_start mxs_settings_start(const mxs_settings *settings) {
   for (const mxs_choice *init = inits; init->word != NULL; init++)
     if (strcmp(settings->init, init->word) == 0)
       return (mxs_start)init->value;
-  return MXS_START_RANDOM;
+  return MXS_START_AUTO;
 }
 
 mxs_status mxs_settings_merge_yaml(mxs_settings *settings,
@@ -317,6 +336,29 @@ static mxs_status check_replicas(const mxs_settings *settings) {
   return MXS_OK;
 }
 
+/* What a method does not take. */
+static mxs_status check_method(const mxs_settings *settings) {
+  const int many = mxs_settings_replicas(settings) > 1;
+  const int method = settings->method;
+  if (settings->line_search && method != MXS_METHOD_GD && method != MXS_METHOD_SCALED_GD)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "line_search: only the methods gd and scaled_gd have one: drop it, or set "
+                    "method: gd or scaled_gd");
+  if (settings->batch > 0 && method != MXS_METHOD_SGD)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "batch: only the method sgd takes batches: drop it, or set method: sgd");
+  if (many && (method == MXS_METHOD_SGD || method == MXS_METHOD_RIEMANNIAN_GD ||
+               method == MXS_METHOD_GAUSS_NEWTON))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "replicas: the methods sgd, riemannian_gd and gauss_newton advance one run at "
+                    "a time: give no list and replicas: 1, or another method");
+  if (many && (settings->line_search || settings->label_noise > 0.0))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%s: not with replicas: give no list and replicas: 1, or drop it",
+                    settings->line_search ? "line_search" : "label_noise");
+  return MXS_OK;
+}
+
 mxs_status mxs_settings_check(const mxs_settings *settings) {
   if (settings->problem == NULL)
     return mxs_fail(
@@ -329,6 +371,7 @@ mxs_status mxs_settings_check(const mxs_settings *settings) {
                     "ranks: set reduction: fast or svd: auto");
   if (settings->quiet != 0 && settings->verbose != 0)
     return mxs_fail(MXS_ERR_SETTINGS, "quiet: cannot be combined with verbose: drop one");
+  MXS_TRY(check_method(settings));
   return check_replicas(settings);
 }
 

@@ -24,11 +24,12 @@ typedef struct mxs_settings {
   int64_t batch; /**< 0: all */
   int weights;   /**< mxs_weights */
   int progressive;
-  int stop;         /**< mxs_stop */
-  int64_t patience; /**< 0: automatic */
-  double noise_std; /**< NaN: that of the problem */
+  double jacobian_memory; /**< GB */
+  int stop;               /**< mxs_stop */
+  int64_t patience;       /**< 0: automatic */
+  double noise_std;       /**< NaN: that of the problem */
   mxs_integers k;
-  char *init; /**< "random", "spectral", "nystrom" or "file:/absolute/path" */
+  char *init; /**< "auto", "random", "spectral", "nystrom" or "file:/absolute/path" */
   mxs_reals alpha;
   mxs_integers seed;
   mxs_reals step;
@@ -71,8 +72,8 @@ int64_t mxs_settings_replicas(const mxs_settings *settings);
 /** What replica `r` differs in. Where no key is a list, the seeds are seed, seed + 1, ... Local. */
 mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r);
 
-/** The start that `init` names; that of a file, which is given otherwise, counts as random. Local.
- */
+/** The start that `init` names; that of a file, which is given otherwise, counts as automatic.
+ *  Local. */
 mxs_start mxs_settings_start(const mxs_settings *settings);
 
 /** Merge a settings file's text (YAML mapping) over `settings`. `path` is for messages; relative

@@ -53,6 +53,22 @@ double mxs_la_frobenius(mxs_cmat A);
  *  transposed). Deterministic. For small A this is mxs_la_svd(). */
 MXS_CHECKED mxs_status mxs_la_leading(mxs_cmat A, int64_t count, double *s, double *U, double *V);
 
+/** B <- B A^{-1} for a symmetric positive definite A (k x k; B: rows x k), by a Cholesky
+ *  factorisation. Where a pivot is not above `least` times the largest diagonal entry of A,
+ *  *definite is 0 and B stays as it is.
+ *  @retval MXS_ERR_NUMERIC an entry of A is not finite */
+MXS_CHECKED mxs_status mxs_la_solve_definite(mxs_cmat A, double least, mxs_mat B, int *definite);
+
+/** B <- B A^+ for a symmetric positive semidefinite A: eigenvalues of at most `least` times the
+ *  largest count as zero.
+ *  @retval MXS_ERR_NUMERIC as mxs_la_eigen_symmetric() */
+MXS_CHECKED mxs_status mxs_la_solve_semidefinite(mxs_cmat A, double least, mxs_mat B);
+
+/** Eigenvalues of a symmetric n x n matrix, of which the lower triangle is read, ascending, and its
+ *  eigenvectors: row j of `vectors` (n x n) is that of values[j].
+ *  @retval MXS_ERR_NUMERIC no convergence, or an entry is not finite */
+MXS_CHECKED mxs_status mxs_la_eigen_symmetric(mxs_cmat A, double *values, double *vectors);
+
 /** Name of the BLAS kernel in use ("SkylakeX", "Haswell", ...), "unknown" where the library does
  *  not tell. */
 const char *mxs_la_blas_kernel(void);

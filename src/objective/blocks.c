@@ -231,7 +231,7 @@ static mxs_status product_job(mxs_objective *o, int t, int64_t job, void *ctx) {
   return MXS_OK;
 }
 
-static mxs_status form_products(mxs_objective *o, const mxs_point *points) {
+mxs_status mxsi_objective_products(mxs_objective *o, const mxs_point *points) {
   const mxs_problem *p = o->problem;
   const int64_t panels = (p->n1 + MXSI_PANEL - 1) / MXSI_PANEL;
   for (int64_t a = 0; a < o->active_count; a++)
@@ -256,9 +256,9 @@ mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points) {
   mxsi_objective_activate(o, points);
   if (o->active_count == 0)
     return MXS_OK;
-  if (o->jacobian != NULL)
+  if (o->jacobian != NULL && !o->sample.keep_nothing)
     MXS_TRY(mxsi_jacobian_begin(o, &points[0]));
   if (o->dense && !(mxsi_keeps_rows(o) && validation == 0))
-    MXS_TRY(form_products(o, points));
+    MXS_TRY(mxsi_objective_products(o, points));
   return mxsi_objective_run(o, o->sampled_count + validation, block_job, (void *)(uintptr_t)points);
 }

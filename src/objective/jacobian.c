@@ -52,6 +52,11 @@ int64_t mxs_objective_jacobian_bytes(const mxs_objective *o) {
          (o->threads * room + shared) * (int64_t)sizeof(double);
 }
 
+int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *o) {
+  const mxsi_jacobian s = sizes_of(o);
+  return s.matrix_free ? 0 : s.ld * (int64_t)sizeof(float);
+}
+
 static mxs_status allocate(mxs_objective *o) {
   const mxs_problem *p = o->problem;
   const int64_t k = o->replica[0].k;

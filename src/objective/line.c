@@ -34,7 +34,7 @@ static mxs_status allocate(mxs_objective *o) {
   const mxs_problem *p = o->problem;
   int64_t room = 0;
   for (int64_t r = 0; r < o->replicas; r++)
-    room += o->dense ? (TERMS - 1) * p->n1 * p->n2 : 2 * (p->n1 + p->n2) * o->replica[r].k;
+    room += o->dense ? (TERMS - 1) * p->n1 * p->n2 : 4 * (p->n1 + p->n2) * o->replica[r].k;
   MXS_TRY(mxs_alloc(1, sizeof *o->line, &o->line));
   mxsi_line *line = o->line;
   MXS_TRY(mxs_alloc(room, sizeof *line->room, &line->room));
@@ -127,12 +127,12 @@ static void stack_factors(mxs_objective *o, const lines *of) {
   const mxs_problem *p = o->problem;
   double *room = o->line->room;
   for (int64_t r = 0; r < o->replicas; r++) {
-    const int64_t cols = 2 * o->replica[r].k;
+    const int64_t cols = 2 * of->points[r].U.cols;
     if (!of->points[r].idle) {
       put_side_by_side(of->directions[r].U, of->points[r].U, room);
       put_side_by_side(of->points[r].V, of->directions[r].V, room + p->n1 * cols);
     }
-    room += (p->n1 + p->n2) * cols;
+    room += 4 * (p->n1 + p->n2) * o->replica[r].k;
   }
 }
 
@@ -155,7 +155,7 @@ static mxs_status visit_factors(mxs_objective *o, int t, const mxsi_range *range
   for (int64_t r = 0; r < o->replicas; r++) {
     const mxs_point *at = &of->points[r];
     const mxs_point *along = &of->directions[r];
-    const int64_t cols = 2 * o->replica[r].k;
+    const int64_t cols = 2 * at->U.cols;
     if (!at->idle) {
       MXS_TRY(data->op->apply(data->self, range->first, range->count, at->U, at->V, w));
       MXS_TRY(data->op->apply(data->self, range->first, range->count, mxs_cview(room, p->n1, cols),
@@ -164,7 +164,7 @@ static mxs_status visit_factors(mxs_objective *o, int t, const mxsi_range *range
                               w + 2 * o->rows));
       w += TERMS * o->rows;
     }
-    room += (p->n1 + p->n2) * cols;
+    room += 4 * (p->n1 + p->n2) * o->replica[r].k;
   }
   return MXS_OK;
 }

@@ -307,7 +307,7 @@ mxs_status mxs_objective_pass(mxs_objective *o,
   for (int64_t r = 0; r < o->replicas; r++)
     if (!points[r].idle)
       MXS_TRY(evaluate(o, r, &points[r], &reduced, &out[r]));
-  if (o->jacobian != NULL && o->active_count > 0)
+  if (o->jacobian != NULL && !o->sample.keep_nothing && o->active_count > 0)
     o->jacobian->valid = 1;
   o->compute_s += MPI_Wtime() - begin;
   return MXS_OK;

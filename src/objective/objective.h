@@ -83,7 +83,8 @@ MXS_CHECKED mxs_status mxs_objective_pass(mxs_objective *objective,
  *
  *      f(U_r - t P_r, V_r - t Q_r) = c[0] + c[1] t + c[2] t^2 + c[3] t^3 + c[4] t^4,
  *
- *  (U, V) = points[r], (P, Q) = directions[r], over the training measurements of the sample, into
+ *  (U, V) = points[r], (P, Q) = directions[r], each of up to twice the replica's columns, over the
+ *  training measurements of the sample, into
  *  coefficients[r] of each point that is not idle: NaN where a sum is not finite. One visit to A,
  *  forward only, for all replicas, and one allreduce of five numbers a replica, two where the guess
  *  of their magnitude was off. The first call plans the operator for three matrices a replica
@@ -93,6 +94,29 @@ MXS_CHECKED mxs_status mxs_objective_line(mxs_objective *objective,
                                           const mxs_point *points,
                                           const mxs_point *directions,
                                           double (*coefficients)[5]);
+
+/** Sums over measurements of what their residuals r and fitted values t, in the given units, tell
+ * of how they are distributed: with h2 = t^2 - 1, h3 = t^3 - 3 t. */
+enum {
+  MXS_MOMENT_COUNT,
+  MXS_MOMENT_SQUARE,      /**< r^2 */
+  MXS_MOMENT_FOURTH,      /**< r^4 */
+  MXS_MOMENT_EVEN,        /**< h2 r */
+  MXS_MOMENT_EVEN_SQUARE, /**< h2^2 r^2 */
+  MXS_MOMENT_ODD,         /**< h3 r */
+  MXS_MOMENT_ODD_SQUARE,  /**< h3^2 r^2 */
+  MXS_MOMENTS
+};
+
+/** The moments of the fit at one point, over the training and over the held-out measurements of the
+ *  sample, for an objective of one replica. One visit to A, forward only. Collective. Errors as of
+ * a pass. */
+MXS_CHECKED mxs_status mxs_objective_moments(mxs_objective *objective,
+                                             const mxs_point *at,
+                                             double unit_fit,
+                                             double unit_residual,
+                                             double train[MXS_MOMENTS],
+                                             double held[MXS_MOMENTS]);
 
 /** Keep the Jacobian of the residuals in coming passes: rows J_i = [vec(A_i V), vec(A_i^T U)]
  *  (vec: row-major, n1 x k, then n2 x k) of the training measurements of the sample, at the point
@@ -113,6 +137,10 @@ MXS_CHECKED mxs_status mxs_objective_keep_jacobian(mxs_objective *objective, int
 /** Memory of this rank for that: 4 (n1 + n2) k bytes for each of its training measurements (for the
  * largest sample, where samples are windows), and workspaces. Local. */
 int64_t mxs_objective_jacobian_bytes(const mxs_objective *objective);
+
+/** Memory of that for each training measurement of a sample, on the rank that it belongs to; 0
+ * where nothing is kept. Local. */
+int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *objective);
 
 /** out = (1/m) J^T J d, with J of the last pass and m the rows in it. d and out: (n1 + n2) k
  *  numbers, dU over dV; NaN where a sum is not finite. Every row of J is read once; without rows,

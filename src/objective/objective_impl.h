@@ -83,6 +83,9 @@ MXS_CHECKED mxs_status mxsi_objective_run(mxs_objective *o, int64_t jobs, mxsi_j
 /** Replicas that are in the pass. Local. */
 void mxsi_objective_activate(mxs_objective *o, const mxs_point *points);
 
+/** X of the active points, and the operator told of them. Local. */
+MXS_CHECKED mxs_status mxsi_objective_products(mxs_objective *o, const mxs_point *points);
+
 /** All blocks of this rank in the sample into the reducer. Local. */
 MXS_CHECKED mxs_status mxsi_objective_blocks(mxs_objective *o, const mxs_point *points);
 

@@ -29,13 +29,13 @@
 enum { MOST_INNER = 500, BASES = 6 };
 
 /* Numbers of the state. */
-enum { EPS = MXS_OPTIM_OWN, STEP };
+enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
 
-#define SHARP 0.03 /* smoothing below this part of s_k is over */
-#define FEW 1.5    /* measurements per degree of freedom below which least squares are weighted */
-#define NEAR 0.1   /* steps below this part of X: the curvature of the residual counts */
-#define INNER 0.01 /* relative accuracy of a step, at least */
-#define FINEST 1e-9
+#define SHARP 0.03  /* smoothing below this part of s_k is over */
+#define FEW 1.5     /* measurements per degree of freedom below which least squares are weighted */
+#define NEAR 0.1    /* steps below this part of X: the curvature of the residual counts */
+#define INNER 0.01  /* relative accuracy of a step, at least */
+#define FINEST 1e-6 /* the Jacobian is kept in single precision */
 
 typedef struct inner {
   mxs_optim *optim;
@@ -304,6 +304,7 @@ static mxs_status prepare(mxs_optim *o) {
 
 const mxs_rule mxsi_rule_gauss_newton = {.name = "gauss_newton",
                                          .keeps_jacobian = 1,
+                                         .start = MXS_START_SPECTRAL,
                                          .automatic_step = 1.0,
                                          .prepare = prepare,
                                          .advance = advance};

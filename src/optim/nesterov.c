@@ -24,6 +24,7 @@ static mxs_status advance(mxs_optim *o) {
   const int64_t right = o->problem->n2 * o->k;
   const double beta = o->iteration == 0 ? 0.0 : o->options->momentum;
   mxsi_optim_gradient(o, o->work_U, o->work_V);
+  MXS_TRY(mxsi_balance_gradient(o, o->work_U, o->work_V));
   accelerate(o->step, beta, o->work_U, left, o->U, o->memory_U);
   accelerate(o->step, beta, o->work_V, right, o->V, o->memory_V);
   return MXS_OK;

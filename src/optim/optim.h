@@ -17,8 +17,9 @@ enum {
                            the tolerance */
   MXS_OPTIM_GAIN,       /**< of gauss_newton: the part of ||R||^2 that the last step took, as far as
                            the linear model tells */
+  MXS_OPTIM_STEP,       /**< of gauss_newton: ||step|| / ||X||; 0: none yet */
   MXS_OPTIM_OWN,        /**< the rule's own */
-  MXS_OPTIM_NUMBERS = 4
+  MXS_OPTIM_NUMBERS = 5
 };
 
 /** What of G = (1/m) sum_i R_i A_i no tangent vector at X reaches, by its leading singular
@@ -40,6 +41,7 @@ typedef struct mxs_optim {
   const mxs_spectrum *spectrum; /**< of A*(y) */
   double s1;                    /**< its largest */
   double step;                  /**< of this trajectory */
+  int automatic;                /**< the step was not given */
   /* State. */
   int64_t iteration;           /**< updates made */
   double *U, *V;               /**< n1 x k, n2 x k; advanced in place */
@@ -52,6 +54,7 @@ typedef struct mxs_optim {
 
 typedef struct mxs_rule {
   const char *name;
+  mxs_start start;       /**< of MXS_START_AUTO */
   int remembers;         /**< needs memory_U and memory_V */
   int many;              /**< trajectories may share the passes (replicas) */
   int stochastic;        /**< evaluates f on batches, mxs_optim_batch() */
@@ -59,6 +62,8 @@ typedef struct mxs_rule {
   int line_search;       /**< takes options->line_search */
   double automatic_step; /**< times 1 / s_1 where `scaled_by_s1` */
   int scaled_by_s1;
+  /** A further factor of the automatic step, for factors of k columns; NULL: 1. Local. */
+  double (*damping)(const mxs_problem *problem, const mxs_solve_options *options, int64_t k);
   /** Bring the start into the form that the method wants. NULL: nothing to do. Collective. */
   mxs_status (*prepare)(mxs_optim *optim);
   /** (U, V) <- the next iterate. Collective, with the same status on all ranks.
@@ -76,11 +81,17 @@ MXS_CHECKED mxs_status mxs_optim_balance(mxs_model model, mxs_mat U, mxs_mat V);
  *  @param[out] s `count` leading values */
 MXS_CHECKED mxs_status mxs_optim_outside(const mxs_optim *optim, int64_t count, double *s);
 
-/** Rule of a method. Local. */
+/** Rule of a method; that of MXS_METHOD_AUTO, which goes by those of others, has a name only.
+ * Local.
+ */
 const mxs_rule *mxs_rule_of(mxs_method method);
 
-/** Step size where none is given. Local. */
-double mxs_rule_step(const mxs_rule *rule, double s1);
+/** Step size of factors of k columns where none is given. Local. */
+double mxs_rule_step(const mxs_rule *rule,
+                     const mxs_problem *problem,
+                     const mxs_solve_options *options,
+                     int64_t k,
+                     double s1);
 
 /** The measurements of step t of a stochastic method: whole canonical blocks, a window of their
  *  fixed order that starts at a place drawn by counter from (seed, t). Every block is as likely as

@@ -5,7 +5,7 @@
 /* Bytes that are read again at a time, of a group that is not ours to its end. */
 enum { TAIL_BYTES = 1 << 22 };
 
-static hid_t digest_type(const mxs_store_set *set) {
+hid_t mxsi_file_digest_type(const mxs_store_set *set) {
   return !set->is_integer && set->bits == 32 ? H5T_NATIVE_FLOAT : H5T_NATIVE_DOUBLE;
 }
 
@@ -13,7 +13,7 @@ mxs_status mxsi_file_check_begin(hid_t file,
                                  const mxs_store_set *set,
                                  int which,
                                  mxsi_file_check *out) {
-  *out = (mxsi_file_check){.set = set, .type = digest_type(set)};
+  *out = (mxsi_file_check){.set = set, .type = mxsi_file_digest_type(set)};
   if (set->ndims < 1 || !mxs_store_has(file, mxsi_file_digest_name(which)))
     return MXS_OK;
   out->row_bytes = mxsi_file_row_entries(set) * (int64_t)H5Tget_size(out->type);

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "problem/file.h"
+#include "problem/problem_impl.h"
 #include "store/store.h"
 
 enum { MXS_PROBLEM_FORMAT_VERSION = 1 };
@@ -98,6 +99,21 @@ MXS_CHECKED mxs_status mxsi_file_group_compare(const mxs_store_set *set,
                                                const mxsi_file_groups *groups,
                                                int64_t group,
                                                const uint64_t found[2]);
+
+/** Positions in blocks->own of this rank's blocks, in the order of the file; released with
+ *  mxs_release(). Local. */
+MXS_CHECKED mxs_status mxsi_file_own_order(const mxs_blocks *blocks, int64_t **out);
+
+/** Type of the numbers of a dataset as its digests take them: floats where the file has floats,
+ * else doubles. Local. */
+hid_t mxsi_file_digest_type(const mxs_store_set *set);
+
+/** Attach dataset `which` of A to `data`, to be read again at every pass (op/streamed.h): by a
+ *  thread of its own where the numbers lie in the file as in memory, else through HDF5. Rows are
+ *  held as mxsi_file_digest_type(). Reads all of this rank's rows once, in the order of the file,
+ * to check that they are finite and what was written. The file stays open. Local.
+ *  @retval MXS_ERR_DATA they are not */
+MXS_CHECKED mxs_status mxsi_file_stream(hid_t file, const char *path, int which, mxs_data *data);
 
 /** Digests compared while rows are read anyway: a group is checked by the rank that has its first
  * row. Rows of it that are in other ranks' blocks are read again; there are none where groups

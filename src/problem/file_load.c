@@ -9,7 +9,7 @@
 /* Entries read at a time: little enough to be looked at and digested in the cache. */
 enum { BUFFER_ENTRIES = 1 << 19 };
 
-/* Own blocks in the order of the file: positions in blocks->own, ascending by block. */
+/* An own block, and its position in blocks->own. */
 typedef struct own_block {
   int64_t block, position;
 } own_block;
@@ -18,6 +18,20 @@ static int by_block(const void *a, const void *b) {
   const own_block *x = a;
   const own_block *y = b;
   return (x->block > y->block) - (x->block < y->block);
+}
+
+mxs_status mxsi_file_own_order(const mxs_blocks *blocks, int64_t **out) {
+  own_block *own = NULL;
+  MXS_TRY(mxs_alloc(blocks->own_count, sizeof *own, &own));
+  const mxs_status status = mxs_alloc(blocks->own_count, sizeof **out, out);
+  for (int64_t j = 0; j < blocks->own_count && status == MXS_OK; j++)
+    own[j] = (own_block){blocks->own[j], j};
+  if (status == MXS_OK)
+    qsort(own, (size_t)blocks->own_count, sizeof *own, by_block);
+  for (int64_t j = 0; j < blocks->own_count && status == MXS_OK; j++)
+    (*out)[j] = own[j].position;
+  mxs_release(&own);
+  return status;
 }
 
 /* Where this rank's rows of a dataset go, in the order of blocks->own. */
@@ -75,11 +89,12 @@ static mxs_status read_narrow(reading *r, int64_t first, int64_t count, int64_t 
              : MXS_OK;
 }
 
-static mxs_status read_block(reading *r, const own_block *own) {
+/* Own block j. */
+static mxs_status read_block(reading *r, int64_t j) {
   const mxs_blocks *blocks = r->to->blocks;
-  const int64_t first = mxs_blocks_first(blocks, own->block);
-  const int64_t count = mxs_blocks_size(blocks, own->block);
-  const int64_t row = blocks->offset[own->position];
+  const int64_t first = mxs_blocks_first(blocks, blocks->own[j]);
+  const int64_t count = mxs_blocks_size(blocks, blocks->own[j]);
+  const int64_t row = blocks->offset[j];
   for (int64_t done = 0; done < count; done += r->most) {
     const int64_t n = count - done < r->most ? count - done : r->most;
     MXS_TRY(r->buffer != NULL ? read_narrow(r, first + done, n, row + done)
@@ -105,16 +120,13 @@ static mxs_status begin_reading(hid_t file, const char *path, int which, reading
 static mxs_status read_own(hid_t file, const char *path, int which, const shard *to) {
   const mxs_blocks *blocks = to->blocks;
   reading r = {.set = {.id = H5I_INVALID_HID}, .to = to};
-  own_block *order = NULL;
-  mxs_status status = mxs_alloc(blocks->own_count, sizeof *order, &order);
+  int64_t *order = NULL;
+  mxs_status status = mxsi_file_own_order(blocks, &order);
   if (status != MXS_OK)
     return status;
-  for (int64_t j = 0; j < blocks->own_count; j++)
-    order[j] = (own_block){blocks->own[j], j};
-  qsort(order, (size_t)blocks->own_count, sizeof *order, by_block);
   MXS_TRY_GOTO(status, begin_reading(file, path, which, &r), cleanup);
   for (int64_t j = 0; j < blocks->own_count && status == MXS_OK; j++)
-    status = read_block(&r, &order[j]);
+    status = read_block(&r, order[j]);
   if (status == MXS_OK)
     status = mxsi_file_check_end(&r.check);
 cleanup:
@@ -149,6 +161,8 @@ static mxs_status read_data(
   MXS_TRY(read_own(file, path, validation ? MXSI_FILE_VALIDATION_Y : MXSI_FILE_Y, &y));
   if (problem->ensemble != MXS_ENSEMBLE_DENSE)
     return MXS_OK;
+  if (problem->storage == MXS_STORAGE_STREAM)
+    return mxsi_file_stream(file, path, validation ? MXSI_FILE_VALIDATION_A : MXSI_FILE_A, data);
   shard A;
   MXS_TRY(attach_stored(problem, data, &A));
   return read_own(file, path, validation ? MXSI_FILE_VALIDATION_A : MXSI_FILE_A, &A);

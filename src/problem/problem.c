@@ -365,11 +365,9 @@ const char *mxs_ensemble_name(mxs_ensemble ensemble) {
 }
 
 const char *mxs_storage_name(mxs_storage storage) {
-  static const char *const names[] = {[MXS_STORAGE_AS_FILE] = "auto",
-                                      [MXS_STORAGE_F64] = "f64",
-                                      [MXS_STORAGE_F32] = "f32",
-                                      [MXS_STORAGE_BF16] = "bf16",
-                                      [MXS_STORAGE_BITS] = "bits"};
+  static const char *const names[] = {
+      [MXS_STORAGE_AS_FILE] = "auto", [MXS_STORAGE_F64] = "f64",   [MXS_STORAGE_F32] = "f32",
+      [MXS_STORAGE_BF16] = "bf16",    [MXS_STORAGE_BITS] = "bits", [MXS_STORAGE_STREAM] = "stream"};
   return names[storage];
 }
 
@@ -381,6 +379,8 @@ double mxs_storage_bytes(mxs_storage storage) {
     return 2.0;
   case MXS_STORAGE_BITS:
     return 0.125;
+  case MXS_STORAGE_STREAM:
+    return 0.0;
   case MXS_STORAGE_AS_FILE:
   case MXS_STORAGE_F64:
     break;

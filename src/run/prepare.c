@@ -2,6 +2,7 @@
 #include "problem/file.h"
 #include "run/run_impl.h"
 
+#include <math.h>
 #include <string.h>
 
 /* k: auto needs the shape of the problem. */
@@ -10,6 +11,7 @@ static mxs_status resolve(mxsi_run *run) {
   MXS_TRY(mxs_problem_peek_all(run->comm, run->settings.problem, &header));
   mxs_settings_resolve(&run->settings, header.n1, header.n2);
   mxs_status status = mxs_settings_echo(&run->settings, &run->config);
+  run->noise_std = isnan(run->settings.noise_std) ? header.noise_std : run->settings.noise_std;
   if (status == MXS_OK)
     status = mxsi_replicas_create(run);
   return mxs_comm_agree(run->comm, status);
@@ -103,9 +105,10 @@ static mxs_status create_solver(mxsi_run *run) {
   options.step_delay = settings->step_delay;
   options.weights = (mxs_weights)settings->weights;
   options.progressive = settings->progressive;
+  options.jacobian_memory = 1e9 * settings->jacobian_memory;
   options.stop = (mxs_stop)settings->stop;
   options.patience = settings->patience;
-  options.noise_std = settings->noise_std;
+  options.noise_std = run->noise_std;
   options.max_iterations = settings->max_iterations;
   options.tolerance = settings->tolerance;
   options.metrics_every = settings->metrics_every;

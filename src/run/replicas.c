@@ -135,7 +135,16 @@ mxs_status mxsi_replicas_summaries(mxsi_run *run, const mxsi_timings *timings) {
   return MXS_OK;
 }
 
-/* One that diverged stays so; the others are asked whether the settings of now want more. */
+/* The residual that met the tolerance is not that of the summary where the answer is another point.
+ */
+static int meets_tolerance(const mxsi_run *run, double residual) {
+  return run->settings.stop == MXS_STOP_VALIDATION
+             ? mxs_settings_same(mxs_ckpt_config(run->resumed), run->config, "tolerance")
+             : residual <= run->settings.tolerance;
+}
+
+/* One that diverged stays so, and what other rules look at cannot change; the others are asked
+ * whether the settings of now want more. */
 static int is_met(const mxsi_run *run, int64_t r) {
   char reason[16];
   int64_t iterations = -1;
@@ -144,8 +153,10 @@ static int is_met(const mxsi_run *run, int64_t r) {
     return 0;
   const int told = mxsi_summary_read(&run->replica[r].dir, reason, &iterations, &residual);
   leave(run, r);
-  return told && (strcmp(reason, "diverged") == 0 || iterations >= run->settings.max_iterations ||
-                  (strcmp(reason, "tolerance") == 0 && residual <= run->settings.tolerance));
+  return told &&
+         (strcmp(reason, "diverged") == 0 || strcmp(reason, "validation") == 0 ||
+          strcmp(reason, "discrepancy") == 0 || iterations >= run->settings.max_iterations ||
+          (strcmp(reason, "tolerance") == 0 && meets_tolerance(run, residual)));
 }
 
 int mxsi_replicas_met(const mxsi_run *run) {
@@ -178,12 +189,18 @@ int64_t mxsi_replicas_furthest(const mxsi_run *run) {
   return furthest;
 }
 
-/* The best: least relative residual of those that did not diverge. */
+static double badness(const mxsi_run *run, int64_t r) {
+  const mxs_result *result = &run->results[r];
+  return run->settings.stop == MXS_STOP_VALIDATION ? result->validation_loss
+                                                   : result->relative_residual;
+}
+
+/* Of those that did not diverge. */
 static int64_t find_best(const mxsi_run *run) {
   int64_t best = -1;
   for (int64_t r = 0; r < run->replicas; r++)
     if (run->results[r].reason != MXS_REASON_DIVERGED &&
-        (best < 0 || run->results[r].relative_residual < run->results[best].relative_residual))
+        (best < 0 || badness(run, r) < badness(run, best)))
       best = r;
   return best < 0 ? 0 : best;
 }

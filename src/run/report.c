@@ -229,13 +229,30 @@ static void report_profile(mxsi_run *run, const mxs_result *result, const mxsi_t
   }
 }
 
+static void report_estimate(mxsi_run *run, const mxs_result *result) {
+  const mxs_estimate *estimate = &result->estimate;
+  char line[256];
+  if (estimate->basis == MXS_NOISE_NONE || result->reason == MXS_REASON_DIVERGED)
+    return;
+  if (isnan(estimate->noise_std))
+    (void)snprintf(line, sizeof line, "relative error at most %.3g (%s)",
+                   estimate->relative_error_high, mxs_noise_basis_text(estimate->basis));
+  else
+    (void)snprintf(
+        line, sizeof line, "relative error %.3g, at 95 %% in %.3g .. %.3g; noise %.3g (%s)",
+        estimate->relative_error, estimate->relative_error_low, estimate->relative_error_high,
+        estimate->noise_std, mxs_noise_basis_text(estimate->basis));
+  say(run, "held out", line);
+}
+
 void mxsi_report_end(mxsi_run *run,
                      const mxs_result *result,
                      int64_t best,
                      const mxsi_timings *timings) {
-  char elapsed[32], answer[96] = "", who[48] = "";
+  char elapsed[32], answer[96] = "", who[96] = "";
   const char *what = "stopped", *advice = "; the same command goes on";
   report_profile(run, result, timings);
+  report_estimate(run, result);
   if (result->reason > 0)
     advice = "";
   if (result->reason == MXS_REASON_TARGET)
@@ -244,6 +261,10 @@ void mxsi_report_end(mxsi_run *run,
     what = "tolerance reached";
   else if (result->reason == MXS_REASON_STATIONARY)
     what = "at rest";
+  else if (result->reason == MXS_REASON_VALIDATION)
+    what = "past the lowest held-out loss";
+  else if (result->reason == MXS_REASON_DISCREPANCY)
+    what = "residual as small as the noise";
   else if (result->reason == MXS_REASON_WALLTIME)
     what = "stopped, the time is up";
   else if (result->reason == MXS_REASON_DIVERGED) {
@@ -257,6 +278,9 @@ void mxsi_report_end(mxsi_run *run,
                    (long long)result->rank_estimate);
   if (run->replicas > 1)
     (void)snprintf(who, sizeof who, "best replica %lld, ", (long long)best);
+  if (result->best_iteration >= 0 && result->reason != MXS_REASON_DIVERGED)
+    (void)snprintf(who + strlen(who), sizeof who - strlen(who), "best at iteration %lld, ",
+                   (long long)result->best_iteration);
   mxsi_duration_text(result->seconds, elapsed);
   mxsi_log_line(&run->log, MXSI_BOTH, "%s: iteration %lld, %s, %sloss %.3e, residual %.3e%s%s",
                 what, (long long)result->iterations, elapsed, who, result->loss,

@@ -137,6 +137,7 @@ static mxs_status write_end(mxsi_run *run,
 static void end_badly(mxsi_run *run) {
   const mxs_result result = {.iterations =
                                  run->progress.iteration >= 0 ? run->progress.iteration : 0,
+                             .best_iteration = -1,
                              .loss = run->progress.loss,
                              .relative_residual = run->progress.relative_residual,
                              .validation_loss = NAN,

@@ -213,6 +213,7 @@ typedef struct mxsi_run {
   int root;
   mxs_settings settings; /**< the caller's with k and replicas resolved; strings are borrowed */
   int k_given;
+  double noise_std; /**< set, or that of the problem file; NaN: not known */
   const char *path;
   mxsi_owner owner;
   char tag[256]; /**< of temporary files: this job and start, the same on all ranks */
@@ -299,7 +300,8 @@ void mxsi_replicas_undo(mxsi_run *run);
 /** Write summary.json of each of many. */
 MXS_CHECKED mxs_status mxsi_replicas_summaries(mxsi_run *run, const mxsi_timings *timings);
 
-/** How all ended: figures of the `best`, by relative residual, and the largest counts. */
+/** How all ended: figures of the `best`, by relative residual, or where `stop` is validation by
+ *  held-out loss, and the largest counts. */
 mxs_result mxsi_replicas_outcome(const mxsi_run *run, int64_t *best);
 
 /* ---- sweep.c: what the log says of many ------------------------------------------------------ */

@@ -17,6 +17,21 @@ static json_t *spread(mxs_spread value) {
                    number(value.max));
 }
 
+static json_t *best_iteration(const mxs_result *result) {
+  return result->best_iteration >= 0 ? json_integer((json_int_t)result->best_iteration)
+                                     : json_null();
+}
+
+static json_t *estimates_object(const mxs_estimate *estimate) {
+  if (estimate->basis == MXS_NOISE_NONE)
+    return json_null();
+  return json_pack("{s:o, s:o, s:o, s:o, s:s}", "noise_std", number(estimate->noise_std),
+                   "relative_error", number(estimate->relative_error), "relative_error_low",
+                   number(estimate->relative_error_low), "relative_error_high",
+                   number(estimate->relative_error_high), "basis",
+                   mxs_noise_basis_text(estimate->basis));
+}
+
 static json_t *timings_object(const mxs_result *result, const mxsi_timings *timings) {
   return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seconds", number(result->seconds),
                    "wall", number(timings->wall), "load", spread(timings->load), "compute",
@@ -61,27 +76,29 @@ static json_t *summary_object(const char *reason,
                               const mxs_result *result,
                               const mxsi_timings *timings,
                               const mxs_machine *machine) {
-  return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "reason",
-                   reason, "iterations", (json_int_t)result->iterations, "loss",
-                   number(result->loss), "relative_residual", number(result->relative_residual),
-                   "validation_loss", number(result->validation_loss), "test_error",
-                   number(result->test_error), "rank_estimate", (json_int_t)result->rank_estimate,
-                   "passes_over_A", number(result->passes_over_A), "certificate",
-                   certificate_object(result), "timings", timings_object(result, timings), "rates",
-                   rates_object(timings), "build", mxs_machine_build_json(machine), "machine",
-                   mxs_machine_json(machine));
-}
-
-static json_t *replica_object(int64_t index, const mxs_replica *given, const mxs_result *result) {
-  return json_pack("{s:I, s:I, s:I, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:I, s:o}", "replica",
-                   (json_int_t)index, "seed", (json_int_t)given->seed, "k", (json_int_t)given->k,
-                   "alpha", number(result->alpha), "step", number(result->step), "reason",
-                   mxs_reason_text(result->reason), "iterations", (json_int_t)result->iterations,
-                   "loss", number(result->loss), "relative_residual",
+  return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+                   "reason", reason, "iterations", (json_int_t)result->iterations, "best_iteration",
+                   best_iteration(result), "loss", number(result->loss), "relative_residual",
                    number(result->relative_residual), "validation_loss",
                    number(result->validation_loss), "test_error", number(result->test_error),
                    "rank_estimate", (json_int_t)result->rank_estimate, "passes_over_A",
-                   number(result->passes_over_A));
+                   number(result->passes_over_A), "certificate", certificate_object(result),
+                   "estimates", estimates_object(&result->estimate), "timings",
+                   timings_object(result, timings), "rates", rates_object(timings), "build",
+                   mxs_machine_build_json(machine), "machine", mxs_machine_json(machine));
+}
+
+static json_t *replica_object(int64_t index, const mxs_replica *given, const mxs_result *result) {
+  return json_pack("{s:I, s:I, s:I, s:o, s:o, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:I, s:o, s:o}",
+                   "replica", (json_int_t)index, "seed", (json_int_t)given->seed, "k",
+                   (json_int_t)given->k, "alpha", number(result->alpha), "step",
+                   number(result->step), "reason", mxs_reason_text(result->reason), "iterations",
+                   (json_int_t)result->iterations, "best_iteration", best_iteration(result), "loss",
+                   number(result->loss), "relative_residual", number(result->relative_residual),
+                   "validation_loss", number(result->validation_loss), "test_error",
+                   number(result->test_error), "rank_estimate", (json_int_t)result->rank_estimate,
+                   "passes_over_A", number(result->passes_over_A), "estimates",
+                   estimates_object(&result->estimate));
 }
 
 /* `object` is consumed. */

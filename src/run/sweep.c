@@ -89,6 +89,16 @@ static void tell_end(mxsi_run *run, int64_t r, mxs_reason reason, int64_t iterat
                 mxs_reason_text(reason), (long long)iteration, residual, test);
 }
 
+static mxs_reason find_reason(const mxsi_run *run, const mxsi_replica *replica) {
+  static const mxs_reason of_rule[] = {[MXS_STOP_TOLERANCE] = MXS_REASON_TOLERANCE,
+                                       [MXS_STOP_VALIDATION] = MXS_REASON_VALIDATION,
+                                       [MXS_STOP_DISCREPANCY] = MXS_REASON_DISCREPANCY};
+  if (replica->residual <= run->settings.tolerance)
+    return MXS_REASON_TOLERANCE;
+  return replica->row_iteration >= run->settings.max_iterations ? MXS_REASON_TARGET
+                                                                : of_rule[run->settings.stop];
+}
+
 /* Those that made no step after the pass before have ended there: with a last row, unless they
  * diverged. */
 static void find_ended(mxsi_run *run) {
@@ -101,9 +111,7 @@ static void find_ended(mxsi_run *run) {
     }
     mxs_reason reason = MXS_REASON_DIVERGED;
     if (replica->row_iteration == now)
-      reason = now >= run->settings.max_iterations && replica->residual > run->settings.tolerance
-                   ? MXS_REASON_TARGET
-                   : MXS_REASON_TOLERANCE;
+      reason = find_reason(run, replica);
     tell_end(run, r, reason, now);
   }
 }
@@ -198,7 +206,7 @@ void mxsi_sweep_end(mxsi_run *run) {
     show_line(run, mxs_clock());
   for (int64_t r = 0; r < run->replicas; r++) {
     const mxs_reason reason = run->results[r].reason;
-    if (!run->replica[r].told && (reason == MXS_REASON_TOLERANCE || reason == MXS_REASON_DIVERGED))
+    if (!run->replica[r].told && (reason > MXS_REASON_TARGET || reason == MXS_REASON_DIVERGED))
       tell_end(run, r, reason, run->results[r].iterations);
   }
   show_outcomes(run);

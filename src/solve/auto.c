@@ -26,11 +26,13 @@ enum {
 #define STANDS_OUT 1.10
 #define GAIN_TO_RAISE 0.5 /* no other rank while a step takes more of ||R||^2 */
 #define GAIN_AT_REST 1e-4
+#define STEP_AT_REST 1e-4 /* of X: what is left after a Newton step is about its square */
 #define EXACT 1e-12
 #define ROUNDING 1e-10  /* relative residual that only rounding keeps from falling */
 #define NEGLIGIBLE 1e-8 /* singular values, of an exact fit */
 #define WEAK 1.6        /* of the noise edge */
 #define SMALL_START 1e-6
+#define POLISHED 1e-10 /* steps below this part of X */
 #define WORTH 1e-4     /* least relative fall of the held-out loss of the descent */
 #define LEAST_GAP 1e-3 /* singular values below this part of the first are no signal */
 
@@ -77,9 +79,29 @@ void mxsi_auto_begin(mxs_solver *s) {
     s->automatic.window = wanted;
 }
 
+/* Canonical blocks whose Jacobian fits into memory; 0: all. */
+static int64_t capacity(const mxs_solver *s) {
+  const mxs_blocks *blocks = &s->problem->train.blocks;
+  const double block =
+      (double)mxs_objective_jacobian_row_bytes(s->objective) * (double)blocks->rows;
+  const double fit = block > 0.0 ? s->options.jacobian_memory / block : (double)INFINITY;
+  return fit >= (double)blocks->count ? 0 : fit > 1.0 ? (int64_t)fit : 1;
+}
+
+/* Was the evaluation of all measurements? */
+static int covers_all(const mxs_solver *s) {
+  return s->automatic.plain || (s->automatic.window == 0 && capacity(s) == 0);
+}
+
 void mxsi_auto_sample(const mxs_solver *s, mxs_sample *sample) {
   const mxsi_auto *a = &s->automatic;
   *sample = (mxs_sample){.count = a->plain ? 0 : a->window, .keep_nothing = a->plain != 0};
+  if (a->plain || s->trajectory[0].count.stage != MXSI_STAGE_PURSUE ||
+      s->trajectory[0].count.started == 0)
+    return;
+  const int64_t most = capacity(s);
+  if (most > 0 && (sample->count == 0 || sample->count > most))
+    sample->count = most;
 }
 
 /* Factors of k columns for a stage, all zero, and the workspace for them. Collective. */
@@ -89,9 +111,29 @@ static mxs_status enter(mxs_solver *s, int64_t stage, int64_t k) {
   MXS_TRY(mxs_comm_agree(s->problem->comm, mxsi_solver_set_columns(s, 0, k)));
   MXS_TRY(mxsi_solver_set_objective(s));
   memcpy(t->scales, mxs_objective_scales(s->objective, 0), sizeof t->scales);
-  t->number.step = mxs_rule_step(t->rule, t->number.s1);
+  t->number.step = mxs_rule_step(t->rule, s->problem, &s->options, k, t->number.s1);
   mxsi_solver_list_arrays(s);
   return MXS_OK;
+}
+
+/* Factors as they are, moved by another rule. Collective. */
+static mxs_status enter_polish(mxs_solver *s) {
+  const mxs_problem *p = s->problem;
+  mxsi_trajectory *t = only(s);
+  const int64_t left = p->n1 * t->k;
+  const int64_t right = p->n2 * t->k;
+  double *copy = NULL;
+  MXS_TRY(mxs_comm_agree(p->comm, mxs_alloc(left + right, sizeof *copy, &copy)));
+  memcpy(copy, t->optim.U, (size_t)left * sizeof *copy);
+  memcpy(copy + left, t->optim.V, (size_t)right * sizeof *copy);
+  s->automatic.steps = 0;
+  const mxs_status status = enter(s, MXSI_STAGE_POLISH, t->k);
+  if (status == MXS_OK) {
+    memcpy(t->optim.U, copy, (size_t)left * sizeof *copy);
+    memcpy(t->optim.V, copy + left, (size_t)right * sizeof *copy);
+  }
+  mxs_release(&copy);
+  return status;
 }
 
 /* The stage of pursuit at the leading k columns of U V^T, and `more` triplets (n x count each, from
@@ -148,6 +190,26 @@ mxs_status mxsi_auto_start(mxs_solver *s) {
   return enter_spectral(s, k);
 }
 
+/* Size of a Riemannian gradient step beside X. */
+static double relative_step(const mxs_solver *s) {
+  const mxs_problem *p = s->problem;
+  const mxsi_trajectory *t = &s->trajectory[0];
+  const mxs_evaluation *at = &s->at[0];
+  double step = 0.0;
+  double size = 0.0;
+  for (int64_t j = 0; j < t->k; j++) {
+    const double value = singular_value(s, j);
+    double g = 0.0;
+    for (int64_t i = 0; i < p->n1; i++)
+      g += at->gU[i * t->k + j] * at->gU[i * t->k + j];
+    for (int64_t i = 0; i < p->n2; i++)
+      g += at->gV[i * t->k + j] * at->gV[i * t->k + j];
+    step += g / value;
+    size += value * value;
+  }
+  return sqrt(step / size) / p->scale2;
+}
+
 /* The fit that the evaluation is of. */
 static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
   const mxs_problem *p = s->problem;
@@ -168,6 +230,13 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
                    .norm = sqrt(square),
                    .smallest = singular_value(s, t->k - 1)};
   return at->G != NULL ? mxs_optim_outside(&t->optim, 1, &fit->outside) : MXS_OK;
+}
+
+/* How the residuals are distributed. Collective. */
+static mxs_status look_closer(mxs_solver *s, mxs_fit *fit) {
+  fit->moments = 1;
+  return mxs_objective_moments(s->objective, &s->points[0], fit->norm * sqrt(fit->scale2),
+                               sqrt(2.0 * fit->loss), fit->train, fit->held_out);
 }
 
 static double relative(const mxs_solver *s) {
@@ -195,14 +264,21 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_result *result = &s->result[0];
   const int last = a->attempt > 4 && a->plain;
-  if (t->count.stage != MXSI_STAGE_PURSUE || result->reason == MXS_REASON_DIVERGED)
+  s->lost = result->reason == MXS_REASON_DIVERGED && !last && (a->attempt < 3 || t->count.kept > 0);
+  if (s->lost)
+    result->reason = MXS_REASON_RUNNING;
+  if (s->lost || t->count.stage != MXSI_STAGE_PURSUE || result->reason == MXS_REASON_DIVERGED)
     return MXS_OK;
   if (!last && result->reason == MXS_REASON_RUNNING &&
-      !(is_exact(s) && (a->window == 0 || a->plain) && negligible(s) == 0))
+      !(is_exact(s) && covers_all(s) && negligible(s) == 0))
     return MXS_OK;
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
   result->certificate = mxs_certify(&fit);
+  if (result->certificate.status == MXS_RECOVERED_UP_TO_NOISE) {
+    MXS_TRY(look_closer(s, &fit));
+    result->certificate = mxs_certify(&fit);
+  }
   result->certificate.given = 1;
   if (result->reason != MXS_REASON_RUNNING)
     return MXS_OK;
@@ -249,7 +325,7 @@ static mxs_status enter_descent(mxs_solver *s) {
   s->automatic.stale = 0;
   s->automatic_numbers.best = (double)INFINITY;
   MXS_TRY(enter(s, MXSI_STAGE_DESCEND, s->problem->k));
-  mxsi_solver_random_start(s, 0, SMALL_START * sqrt(t->number.s1 / s->problem->scale2));
+  mxsi_start_randomly(s, t, SMALL_START * sqrt(t->number.s1 / s->problem->scale2));
   return MXS_OK;
 }
 
@@ -281,9 +357,16 @@ static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
     return finish(s);
   if (a->attempt == 3)
     return enter_descent(s);
-  if (a->attempt == 4)
+  if (a->attempt == 4 && a->gap > 0)
     return enter_spectral(s, a->gap);
   return finish(s);
+}
+
+/* An attempt whose numbers left the range of doubles: the next one, but the second, or the answer
+ * so far. Collective. */
+static mxs_status give_up(mxs_solver *s) {
+  s->automatic.attempt = s->automatic.attempt < 2 ? 2 : s->automatic.attempt;
+  return next_attempt(s, NULL);
 }
 
 /* An attempt has come to rest: more data, a lower rank, a verdict, or the next attempt.
@@ -301,10 +384,13 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
   }
   const mxs_certificate verdict = mxs_certify(fit);
   const int certified = verdict.status != MXS_NOT_CERTIFIED;
+  if (capacity(s) > 0 && t->count.stage == MXSI_STAGE_PURSUE)
+    return enter_polish(s);
   MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit->validation, certified)));
   if (fit->held == 0)
     return finish(s);
-  if (!a->lowered && t->k > 1 && fit->smallest < weak && verdict.status != MXS_RECOVERED) {
+  const int too_many = fit->smallest < weak || verdict.doubt == MXS_DOUBT_OVERFITS;
+  if (!a->lowered && t->k > 1 && too_many && verdict.status != MXS_RECOVERED) {
     int64_t strong = t->k - 1;
     while (strong > 1 && singular_value(s, strong - 1) < weak)
       strong--;
@@ -346,7 +432,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   }
   if (exact && drop > 0)
     return enter_pursuit(s, t->k - drop, NULL, 0, 0.0);
-  if (exact && a->window > 0) {
+  if (exact && !covers_all(s)) {
     a->plain = 1;
     return MXS_OK;
   }
@@ -410,11 +496,32 @@ static mxs_status descend(mxs_solver *s) {
   return enter_pursuit(s, a->gap, NULL, 0, 0.0);
 }
 
+/* One step on all measurements. Collective. */
+static mxs_status polish(mxs_solver *s) {
+  mxsi_auto *a = &s->automatic;
+  mxsi_trajectory *t = only(s);
+  mxs_fit fit;
+  MXS_TRY(describe(s, &fit));
+  const int exact = is_exact(s);
+  s->automatic_numbers.before = s->at[0].loss;
+  if (!exact && a->steps < MOST_STEPS && relative_step(s) > POLISHED) {
+    a->steps++;
+    t->optim.automatic = 0;
+    return t->rule->advance(&t->optim);
+  }
+  MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit.validation, 1)));
+  return finish(s);
+}
+
 mxs_status mxsi_auto_advance(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   double *room = NULL;
+  if (s->lost)
+    return give_up(s);
   if (only(s)->count.stage == MXSI_STAGE_DESCEND)
     return descend(s);
+  if (only(s)->count.stage == MXSI_STAGE_POLISH)
+    return polish(s);
   const int64_t order = p->n1 < p->n2 ? p->n1 : p->n2;
   const int64_t count = order < MOST_RAISED ? order : MOST_RAISED;
   MXS_TRY(mxs_comm_agree(p->comm, mxs_alloc((1 + p->n1 + p->n2) * count, sizeof *room, &room)));

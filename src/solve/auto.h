@@ -13,14 +13,15 @@
  *
  *  The best point where an attempt came to rest, by held-out loss, is the answer. Where there are
  *  many more measurements than the rank needs, attempts work on a prefix of the canonical blocks,
- *  and all of them join at the end. */
+ *  and all of them join at the end; where the Jacobian of all takes too much memory, by Riemannian
+ *  gradient descent, which then converges fast. */
 #ifndef MXS_SOLVE_AUTO_H
 #define MXS_SOLVE_AUTO_H
 
 #include "objective/objective.h"
 
 /** Which rule moves the factors; MXSI_STAGE_METHOD: that of the method. */
-enum { MXSI_STAGE_METHOD, MXSI_STAGE_PURSUE, MXSI_STAGE_DESCEND };
+enum { MXSI_STAGE_METHOD, MXSI_STAGE_PURSUE, MXSI_STAGE_DESCEND, MXSI_STAGE_POLISH };
 
 /** State: integers. */
 typedef struct mxsi_auto {

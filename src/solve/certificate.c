@@ -7,6 +7,8 @@
 #define UNLIKELY 3.0902     /* of 0.999 */
 #define STANDS_OUT 1.1
 #define WIDEST 0.6
+#define DEPENDS 4.0 /* standard deviations of a correlation with the fitted values */
+#define HEAVY 6.0   /* of the kurtosis */
 
 /* Wilson and Hilferty, "The distribution of chi-square", PNAS 1931. */
 static double chi2_quantile(double z, double n) {
@@ -22,6 +24,29 @@ static double f_deviate(double F, double n1, double n2) {
   const double b = 2.0 / (9.0 * n2);
   const double root = cbrt(F);
   return ((1.0 - b) * root - (1.0 - a)) / sqrt(b * root * root + a);
+}
+
+/* Sum of a moment over both sets, with residuals of equal variance: a fit makes its own smaller by
+ * 1
+ * - p/m, and held-out ones larger by 1 + q. */
+static double pooled(const mxs_fit *fit, int moment, int power, double p, double q) {
+  const double own = 1.0 - p / (double)fit->m;
+  return fit->train[moment] / pow(own, 0.5 * power) +
+         fit->held_out[moment] / pow(1.0 + q, 0.5 * power);
+}
+
+static mxs_doubt look_at_moments(const mxs_fit *fit, double p, double q) {
+  const double count = pooled(fit, MXS_MOMENT_COUNT, 0, p, q);
+  const double square = pooled(fit, MXS_MOMENT_SQUARE, 2, p, q) / count;
+  const double fourth = pooled(fit, MXS_MOMENT_FOURTH, 4, p, q) / count;
+  const double even =
+      pooled(fit, MXS_MOMENT_EVEN, 1, p, q) / sqrt(pooled(fit, MXS_MOMENT_EVEN_SQUARE, 2, p, q));
+  const double odd =
+      pooled(fit, MXS_MOMENT_ODD, 1, p, q) / sqrt(pooled(fit, MXS_MOMENT_ODD_SQUARE, 2, p, q));
+  if (fabs(even) > DEPENDS || fabs(odd) > DEPENDS)
+    return MXS_DOUBT_DEPENDS;
+  return (fourth / (square * square) - 3.0) / sqrt(24.0 / count) > HEAVY ? MXS_DOUBT_TAILS
+                                                                         : MXS_DOUBT_NONE;
 }
 
 static mxs_certificate reject(mxs_certificate c, mxs_doubt doubt) {
@@ -83,6 +108,9 @@ mxs_certificate mxs_certify(const mxs_fit *fit) {
     return reject(c, MXS_DOUBT_WEAKEST);
   if (c.high > WIDEST)
     return reject(c, MXS_DOUBT_WIDE);
+  const mxs_doubt doubt = fit->moments ? look_at_moments(fit, p, q) : MXS_DOUBT_NONE;
+  if (doubt != MXS_DOUBT_NONE)
+    return reject(c, doubt);
   c.status = MXS_RECOVERED_UP_TO_NOISE;
   return c;
 }

@@ -23,10 +23,9 @@
 #ifndef MXS_SOLVE_CERTIFICATE_H
 #define MXS_SOLVE_CERTIFICATE_H
 
-#include "mxsense/solve.h"
+#include "objective/objective.h"
 
-/** Sums over the training and the held-out measurements, with fitted values t and residuals r in
- *  units that make both of mean square one. */
+/** What the verdict rests on. */
 typedef struct mxs_fit {
   int64_t n1, n2, rank;
   int64_t m, held;         /**< training and held-out measurements */
@@ -36,6 +35,10 @@ typedef struct mxs_fit {
   double norm;             /**< ||X||_F */
   double smallest;         /**< s_k of X */
   double outside;          /**< largest singular value of G normal to the tangent space at X */
+  /* Moments (objective.h) over each set, with fitted values in units of norm scale, and residuals
+   * of sqrt(2 loss); not looked at where `moments` is 0. */
+  int moments;
+  double train[MXS_MOMENTS], held_out[MXS_MOMENTS];
 } mxs_fit;
 
 /** The verdict on a fit. Local; the same bits for the same numbers. */

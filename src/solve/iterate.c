@@ -34,7 +34,7 @@ mxs_status mxs_solver_restored(mxs_solver *s) {
   return MXS_OK;
 }
 
-static double relative_residual(const mxs_problem *p, double loss) {
+double mxsi_relative_residual(const mxs_problem *p, double loss) {
   return p->y_norm2 > 0.0 ? sqrt(2.0 * (double)p->m_train * loss / p->y_norm2) : 0.0;
 }
 
@@ -54,7 +54,8 @@ static int diverged(const mxs_problem *p, mxsi_trajectory *t, const mxs_evaluati
   return at->loss > DIVERGED * fmax(t->number.loss_start, zero);
 }
 
-static mxs_reason end_reason(const mxs_solver *s, int64_t r, const mxs_requests *requests) {
+static mxs_reason end_reason(mxs_solver *s, int64_t r, const mxs_requests *requests) {
+  const mxs_reason by_rule = mxsi_stop_watch(s, r);
   const mxs_solve_options *o = &s->options;
   if (o->method != MXS_METHOD_AUTO && o->tolerance > 0.0 &&
       s->result[r].relative_residual <= o->tolerance)
@@ -63,6 +64,8 @@ static mxs_reason end_reason(const mxs_solver *s, int64_t r, const mxs_requests 
     return MXS_REASON_STATIONARY;
   if (s->trajectory[r].count.iteration >= o->max_iterations)
     return MXS_REASON_TARGET;
+  if (by_rule != MXS_REASON_RUNNING)
+    return by_rule;
   if (requests->stop > 0)
     return MXS_REASON_STOPPED;
   return requests->walltime > 0 ? MXS_REASON_WALLTIME : MXS_REASON_RUNNING;
@@ -83,7 +86,7 @@ static void judge(
   result->iterations = t->count.iteration;
   result->loss = at->loss;
   result->validation_loss = at->validation_loss;
-  result->relative_residual = relative_residual(s->problem, at->loss);
+  result->relative_residual = mxsi_relative_residual(s->problem, at->loss);
   if (diverged(s->problem, t, at))
     result->reason = MXS_REASON_DIVERGED;
   else if (whole)
@@ -99,7 +102,7 @@ static int is_regular(const mxs_solver *s, const mxsi_trajectory *t) {
 /* The trajectories of this pass whose row is due. */
 static int needs_row(const mxs_solver *s, int64_t r) {
   const mxsi_trajectory *t = &s->trajectory[r];
-  return s->whole && !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
+  return s->whole && !s->lost && !s->points[r].idle && s->result[r].reason != MXS_REASON_DIVERGED &&
          (is_regular(s, t) || s->result[r].reason != MXS_REASON_RUNNING);
 }
 
@@ -112,9 +115,15 @@ static void common_seconds(mxs_solver *s) {
       s->trajectory[r].number.seconds = seconds;
 }
 
+double mxsi_solver_grad_norm(const mxs_solver *s, int64_t r) {
+  const mxs_evaluation *at = &s->at[r];
+  const int64_t k = s->trajectory[r].k;
+  return hypot(mxs_la_frobenius(mxs_cview(at->gU, s->problem->n1, k)),
+               mxs_la_frobenius(mxs_cview(at->gV, s->problem->n2, k)));
+}
+
 /* A row of metrics; the phase after it waits until the checkpoint has been written. */
 static mxs_status report(mxs_solver *s, int64_t r, const mxs_hooks *hooks) {
-  const mxs_problem *p = s->problem;
   mxsi_trajectory *t = &s->trajectory[r];
   const mxs_evaluation *at = &s->at[r];
   const double begin = MPI_Wtime();
@@ -124,8 +133,7 @@ static mxs_status report(mxs_solver *s, int64_t r, const mxs_hooks *hooks) {
                                .loss = at->loss,
                                .validation_loss = at->validation_loss,
                                .relative_residual = s->result[r].relative_residual,
-                               .grad_norm = hypot(mxs_la_frobenius(mxs_cview(at->gU, p->n1, t->k)),
-                                                  mxs_la_frobenius(mxs_cview(at->gV, p->n2, t->k))),
+                               .grad_norm = mxsi_solver_grad_norm(s, r),
                                .step = t->number.step,
                                .U = s->points[r].U,
                                .V = s->points[r].V};
@@ -158,13 +166,13 @@ static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
-  t->count.visits = mxsi_solver_visits(s);
   memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   o->iteration = t->count.iteration++;
   o->step = t->number.step;
   o->s1 = t->number.s1;
   const mxs_status status =
       s->options.method == MXS_METHOD_AUTO ? mxsi_auto_advance(s) : t->rule->advance(o);
+  t->count.visits = mxsi_solver_visits(s);
   if (status == MXS_ERR_NUMERIC)
     s->result[r].reason = MXS_REASON_DIVERGED;
   return status == MXS_ERR_NUMERIC ? MXS_OK : status;
@@ -175,7 +183,8 @@ static int64_t choose_points(mxs_solver *s) {
   int64_t furthest = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
     const mxsi_trajectory *t = &s->trajectory[r];
-    mxs_solver_factors(s, r, &s->points[r].U, &s->points[r].V);
+    s->points[r].U = mxs_cview(t->optim.U, s->problem->n1, t->k);
+    s->points[r].V = mxs_cview(t->optim.V, s->problem->n2, t->k);
     s->points[r].idle = s->result[r].reason != MXS_REASON_RUNNING;
     if (!s->points[r].idle && t->count.iteration > furthest)
       furthest = t->count.iteration;
@@ -191,10 +200,10 @@ static int64_t count_running(const mxs_solver *s) {
 }
 
 mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count) {
-  static const mxs_reason order[] = {MXS_REASON_STOPPED,    MXS_REASON_WALLTIME,
-                                     MXS_REASON_TARGET,     MXS_REASON_STATIONARY,
-                                     MXS_REASON_VALIDATION, MXS_REASON_TOLERANCE};
-  for (size_t i = 0; i < sizeof order / sizeof order[0]; i++)
+  static const mxs_reason order[] = {
+      MXS_REASON_STOPPED,    MXS_REASON_WALLTIME,    MXS_REASON_TARGET,   MXS_REASON_STATIONARY,
+      MXS_REASON_VALIDATION, MXS_REASON_DISCREPANCY, MXS_REASON_TOLERANCE};
+  for (size_t i = 0; i < sizeof order / sizeof *order; i++)
     for (int64_t r = 0; r < count; r++)
       if (results[r].reason == order[i])
         return order[i];
@@ -298,13 +307,22 @@ static void collect(const mxs_solver *s, mxs_result *results) {
   }
 }
 
+static mxs_status answer(mxs_solver *s, mxs_result *results) {
+  for (int64_t r = 0; r < s->replicas; r++)
+    if (results[r].reason != MXS_REASON_DIVERGED)
+      MXS_TRY(mxsi_stop_answer(s, r, &results[r]));
+  return MXS_OK;
+}
+
 mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *results) {
   const mxs_hooks none = {0};
   double seconds = 0.0;
   hooks = hooks != NULL ? hooks : &none;
   for (int64_t r = 0; r < s->replicas; r++) {
-    s->result[r] = (mxs_result){
-        .loss = (double)NAN, .validation_loss = (double)NAN, .test_error = (double)NAN};
+    s->result[r] = (mxs_result){.best_iteration = -1,
+                                .loss = (double)NAN,
+                                .validation_loss = (double)NAN,
+                                .test_error = (double)NAN};
     seconds = fmax(seconds, s->trajectory[r].number.seconds);
   }
   s->clock = MPI_Wtime() - seconds;
@@ -313,5 +331,7 @@ mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
   while (status == MXS_OK && count_running(s) > 0)
     status = iterate(s, hooks);
   collect(s, results);
-  return status;
+  if (status != MXS_OK)
+    return status;
+  return mxs_comm_agree(s->problem->comm, answer(s, results));
 }

@@ -16,6 +16,8 @@ mxs_solve_options mxs_solve_defaults(void) {
                              .max_iterations = 10000,
                              .tolerance = 1e-8,
                              .metrics_every = 10,
+                             .progressive = 1,
+                             .jacobian_memory = 8e9,
                              .method = MXS_METHOD_GD,
                              .momentum = 0.9,
                              .step_delay = 100.0,
@@ -37,6 +39,8 @@ const char *mxs_reason_text(mxs_reason reason) {
     return "validation";
   case MXS_REASON_STATIONARY:
     return "stationary";
+  case MXS_REASON_DISCREPANCY:
+    return "discrepancy";
   case MXS_REASON_STOPPED:
     return "stopped";
   case MXS_REASON_DIVERGED:
@@ -81,6 +85,42 @@ static mxs_status check_start(const mxs_problem *p, const mxs_solve_options *o) 
   return MXS_OK;
 }
 
+static mxs_status check_method(const mxs_problem *p, const mxs_solve_options *o) {
+  const mxs_rule *rule = mxs_rule_of(o->method);
+  const int many = o->replica_count > 1;
+  const int64_t least = p->n1 < p->n2 ? p->n1 : p->n2;
+  if (rule == NULL)
+    return mxs_fail(MXS_ERR_SETTINGS, "method = %d: there is no such method", (int)o->method);
+  if (o->model == MXS_MODEL_SYMMETRIC && p->n1 != p->n2)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "model = symmetric: U U^T is square, but the problem is %lld x %lld: set model "
+                    "= asymmetric",
+                    (long long)p->n1, (long long)p->n2);
+  if (o->line_search && !rule->line_search)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "line_search = true: method = %s has none: set line_search = false",
+                    rule->name);
+  if (o->batch > 0 && !rule->stochastic)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "batch = %lld: method = %s takes all measurements: set batch = 0 or method = "
+                    "sgd",
+                    (long long)o->batch, rule->name);
+  if (many && (!rule->many || o->line_search || o->label_noise > 0.0))
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%lld replicas: %s%s takes one at a time: give one, or set another method",
+                    (long long)o->replica_count,
+                    !rule->many      ? "method = "
+                    : o->line_search ? "line_search"
+                                     : "label_noise",
+                    rule->many ? "" : rule->name);
+  if (o->method == MXS_METHOD_RIEMANNIAN_GD && p->k > least)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "k = %lld: method = riemannian_gd needs k of at most %lld, the smaller side: "
+                    "lower k",
+                    (long long)p->k, (long long)least);
+  return MXS_OK;
+}
+
 static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o) {
   MXS_TRY(check_positive("alpha", o->alpha));
   MXS_TRY(check_positive("step", o->step));
@@ -106,6 +146,8 @@ static mxs_status check_options(const mxs_problem *p, const mxs_solve_options *o
                     "reduction = fast, or use svd = replicated");
   for (int64_t r = 0; r < o->replica_count; r++)
     MXS_TRY(check_replica(p, &o->replicas[r]));
+  MXS_TRY(check_method(p, o));
+  MXS_TRY(mxsi_stop_check(p, o));
   return check_start(p, o);
 }
 
@@ -119,6 +161,13 @@ static mxs_status copy_start(mxs_cmat from, const char *name, double **out) {
                         (long long)i, (long long)j, value);
       (*out)[i * from.cols + j] = value;
     }
+  return MXS_OK;
+}
+
+static mxs_status check_symmetric_start(const mxs_solver *s) {
+  const size_t bytes = (size_t)(s->problem->n1 * s->problem->k) * sizeof *s->start_U;
+  if (s->options.model == MXS_MODEL_SYMMETRIC && memcmp(s->start_U, s->start_V, bytes) != 0)
+    return mxs_fail(MXS_ERR_DATA, "start factors U and V differ: model = symmetric needs V = U");
   return MXS_OK;
 }
 
@@ -154,6 +203,8 @@ static void list_shared(mxs_solver *s) {
 
 /* By the names that they have in a checkpoint. */
 void mxsi_solver_list_arrays(mxs_solver *s) {
+  static const char *const answer[] = {"factors/U", "factors/V"};
+  static const char *const aside[] = {"state/U", "state/V"};
   const mxs_problem *p = s->problem;
   s->array_count = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
@@ -165,8 +216,14 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_optim *o = &t->optim;
-    add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, o->U});
-    add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, o->V});
+    if (mxsi_stop_keeps_best(s)) {
+      add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, t->best_U});
+      add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, t->best_V});
+      add_array(s, t, r, "state/best", (mxs_array){NULL, 0, 1, MXSI_BEST, &t->best});
+    }
+    const char *const *names = mxsi_stop_keeps_best(s) ? aside : answer;
+    add_array(s, t, r, names[0], (mxs_array){NULL, 0, p->n1, t->k, o->U});
+    add_array(s, t, r, names[1], (mxs_array){NULL, 0, p->n2, t->k, o->V});
     add_array(s, t, r, "state/numbers", (mxs_array){NULL, 0, 1, MXSI_NUMBERS, &t->number});
     add_array(s, t, r, "state/rule", (mxs_array){NULL, 0, 1, MXS_OPTIM_NUMBERS, o->number});
     add_array(s, t, r, "state/phase", (mxs_array){NULL, 0, 1, MXS_PHASE_NUMBERS, &t->phase});
@@ -179,7 +236,10 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
   list_shared(s);
 }
 
-static void release_factors(mxs_optim *o) {
+static void release_factors(mxsi_trajectory *t) {
+  mxs_optim *o = &t->optim;
+  mxs_release(&t->best_U);
+  mxs_release(&t->best_V);
   mxs_release(&o->U);
   mxs_release(&o->V);
   mxs_release(&o->memory_U);
@@ -190,6 +250,7 @@ static void release_factors(mxs_optim *o) {
 
 static const mxs_rule *rule_of(const mxs_solver *s, int64_t stage) {
   return mxs_rule_of(stage == MXSI_STAGE_PURSUE    ? MXS_METHOD_GAUSS_NEWTON
+                     : stage == MXSI_STAGE_POLISH  ? MXS_METHOD_RIEMANNIAN_GD
                      : stage == MXSI_STAGE_DESCEND ? MXS_METHOD_NESTEROV
                                                    : s->options.method);
 }
@@ -207,12 +268,17 @@ mxs_status mxsi_solver_set_columns(mxs_solver *s, int64_t r, int64_t k) {
   mxs_optim *o = &t->optim;
   const int64_t left = s->problem->n1 * k;
   const int64_t right = s->problem->n2 * k;
-  release_factors(o);
+  release_factors(t);
   t->rule = rule_of(s, t->count.stage);
   memset(o->number, 0, sizeof o->number);
   t->k = k;
   t->count.columns = k;
   o->k = k;
+  t->best = (mxsi_best){.point.iteration = -1.0};
+  if (mxsi_stop_keeps_best(s)) {
+    MXS_TRY(mxs_alloc(left, sizeof *t->best_U, &t->best_U));
+    MXS_TRY(mxs_alloc(right, sizeof *t->best_V, &t->best_V));
+  }
   MXS_TRY(mxs_alloc(left, sizeof *o->U, &o->U));
   MXS_TRY(mxs_alloc(right, sizeof *o->V, &o->V));
   MXS_TRY(mxs_alloc(left, sizeof *o->work_U, &o->work_U));
@@ -234,6 +300,7 @@ static mxs_status allocate_trajectory(mxs_solver *s, int64_t r) {
                          .options = options,
                          .replica = r,
                          .seed = t->want.seed,
+                         .automatic = isnan(t->want.step),
                          .spectrum = &s->spectrum,
                          .at = &s->at[r]};
   MXS_TRY(mxsi_solver_set_columns(s, r, k));
@@ -262,6 +329,7 @@ static mxs_status allocate(mxs_solver *s) {
   if (o->start_U.a != NULL) {
     MXS_TRY(copy_start(o->start_U, "U", &s->start_U));
     MXS_TRY(copy_start(o->start_V, "V", &s->start_V));
+    MXS_TRY(check_symmetric_start(s));
   }
   s->options.replicas = NULL;
   mxsi_solver_list_arrays(s);
@@ -337,7 +405,7 @@ void mxs_solver_destroy(mxs_solver **solver) {
   for (int64_t r = 0; s->trajectory != NULL && r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_metrics_destroy(&t->metrics);
-    release_factors(&t->optim);
+    release_factors(t);
     mxs_release(&t->row);
   }
   mxs_release(&s->trajectory);
@@ -358,8 +426,9 @@ int64_t mxs_solver_replicas(const mxs_solver *s) {
 
 void mxs_solver_factors(const mxs_solver *s, int64_t replica, mxs_cmat *U, mxs_cmat *V) {
   const mxsi_trajectory *t = &s->trajectory[replica];
-  *U = mxs_cview(t->optim.U, s->problem->n1, t->k);
-  *V = mxs_cview(t->optim.V, s->problem->n2, t->k);
+  const int best = t->best_U != NULL && t->best.point.iteration >= 0.0;
+  *U = mxs_cview(best ? t->best_U : t->optim.U, s->problem->n1, t->k);
+  *V = mxs_cview(best ? t->best_V : t->optim.V, s->problem->n2, t->k);
 }
 
 int64_t mxs_solver_columns(const mxs_solver *s, int64_t replica, const char *const **names) {

@@ -23,10 +23,24 @@ typedef struct mxsi_numbers {
   double seconds, step, alpha, s1, loss_start;
 } mxsi_numbers;
 
+/** Figures of a point. */
+typedef struct mxsi_figures {
+  double iteration; /**< -1: there is none yet */
+  double loss, validation_loss, grad_norm;
+} mxsi_figures;
+
+/** The point of the lowest held-out loss, and the last that was lower by as much as counts; as
+ *  saved. */
+typedef struct mxsi_best {
+  mxsi_figures point;
+  double mark_iteration, mark_loss;
+} mxsi_best;
+
 enum {
   MXSI_COUNTERS = 7,
   MXSI_NUMBERS = 5,
-  MXSI_ARRAYS = 9, /**< of a trajectory, at most */
+  MXSI_BEST = 6,
+  MXSI_ARRAYS = 12, /**< of a trajectory, at most */
   MXSI_SHARED_ARRAYS = 7,
   MXSI_NAME = 48
 };
@@ -39,6 +53,11 @@ typedef struct mxsi_trajectory {
   mxs_optim optim; /**< the factors, and what their rule remembers */
   mxs_metrics *metrics;
   double *row;
+  mxsi_figures last; /**< of the last evaluation of all measurements */
+  /* Of the lowest held-out loss, that of the last pass included: the pass that a restored solver
+   * repeats finds it there, and changes nothing. The factors are NULL unless it is the answer. */
+  mxsi_best best;
+  double *best_U, *best_V;
   /* As they were before the pass of count.iteration: what a checkpoint holds. */
   mxsi_counters count;
   mxsi_numbers number;
@@ -58,6 +77,7 @@ struct mxs_solver {
   mxsi_trajectory *trajectory;
   mxs_point *points;
   mxs_evaluation *at;
+  int lost;                  /**< `auto`: the last evaluation was of an attempt that diverged */
   int whole;                 /**< the last evaluation was of all measurements */
   mxs_result *result;        /**< reason: why a trajectory does not run any more */
   double *start_U, *start_V; /**< given start factors, or NULL */
@@ -82,7 +102,7 @@ MXS_CHECKED mxs_status mxsi_solver_set_columns(mxs_solver *solver, int64_t r, in
 MXS_CHECKED mxs_status mxsi_solver_set_kept(mxs_solver *solver, int64_t k);
 
 /** Factors of i.i.d. N(0, alpha^2) entries. Local. */
-void mxsi_solver_random_start(mxs_solver *solver, int64_t r, double alpha);
+void mxsi_start_randomly(const mxs_solver *solver, mxsi_trajectory *trajectory, double alpha);
 
 /** Make the objective for the columns of all trajectories, in the place of the one there is.
  *  Collective. */
@@ -90,6 +110,29 @@ MXS_CHECKED mxs_status mxsi_solver_set_objective(mxs_solver *solver);
 
 /** List the arrays of the state anew. Local. */
 void mxsi_solver_list_arrays(mxs_solver *solver);
+
+/** ||R|| / ||y|| of a loss; 0 if y = 0. Local. */
+double mxsi_relative_residual(const mxs_problem *problem, double loss);
+
+/** ||(dU, dV)||_F of the last evaluation of trajectory r. Local. */
+double mxsi_solver_grad_norm(const mxs_solver *solver, int64_t r);
+
+/* ---- stop.c -------------------------------------------------------------------------------- */
+
+/** Whether the answer is the best point. Local. */
+int mxsi_stop_keeps_best(const mxs_solver *solver);
+
+/** Local. @retval MXS_ERR_SETTINGS the problem lacks what the rule looks at */
+MXS_CHECKED mxs_status mxsi_stop_check(const mxs_problem *problem,
+                                       const mxs_solve_options *options);
+
+/** Look at the evaluation of trajectory r, which was of all measurements: remember the point if it
+ *  is the best so far, and tell whether `stop` ends the trajectory. Local. */
+mxs_reason mxsi_stop_watch(mxs_solver *solver, int64_t r);
+
+/** Figures of the answer of trajectory r, and what its held-out measurements tell. Local, the same
+ *  on all ranks. Cost: O((n1 + n2) k^2). */
+MXS_CHECKED mxs_status mxsi_stop_answer(mxs_solver *solver, int64_t r, mxs_result *result);
 
 /** The random, spectral or given start of every trajectory, and automatic settings: once in the
  * life of a run. Collective. */

@@ -8,6 +8,10 @@
  * may differ. */
 enum { DISTRIBUTED_ORDER = 2048 };
 
+/* Entries from which on the back-projection of an operator that knows products only is not formed.
+ */
+enum { LARGE_PRODUCT = 1 << 22, MANY_TRIPLETS = 4 };
+
 mxs_status mxs_spectrum_create(const mxs_problem *problem, mxs_spectrum *out) {
   const int64_t order = problem->n1 < problem->n2 ? problem->n1 : problem->n2;
   const int64_t count = problem->k + 1 < order ? problem->k + 1 : order;
@@ -55,16 +59,25 @@ static mxs_status distributed(mxs_problem *p, mxs_objective *objective, mxs_spec
                               spectrum->left, spectrum->right);
 }
 
+static mxs_svd_route choose(const mxs_problem *p, mxs_reduction reduction, int64_t count) {
+  const int64_t order = p->n1 < p->n2 ? p->n1 : p->n2;
+  if (p->train.op->pass == NULL && p->n1 * p->n2 >= LARGE_PRODUCT && count * MANY_TRIPLETS < order)
+    return MXS_SVD_RANDOMIZED;
+  return reduction == MXS_REDUCTION_FAST && order >= DISTRIBUTED_ORDER && p->comm->size > 1
+             ? MXS_SVD_SCALAPACK
+             : MXS_SVD_REPLICATED;
+}
+
 mxs_status mxs_spectrum_compute(mxs_problem *p,
                                 mxs_objective *objective,
                                 mxs_svd_route route,
                                 mxs_reduction reduction,
                                 mxs_spectrum *spectrum) {
-  const int64_t order = p->n1 < p->n2 ? p->n1 : p->n2;
+  spectrum->visits = 0;
   if (route == MXS_SVD_AUTO)
-    route = reduction == MXS_REDUCTION_FAST && order >= DISTRIBUTED_ORDER && p->comm->size > 1
-                ? MXS_SVD_SCALAPACK
-                : MXS_SVD_REPLICATED;
+    route = choose(p, reduction, spectrum->count);
+  if (route == MXS_SVD_RANDOMIZED)
+    return mxsi_spectrum_by_passes(p, reduction, mxs_objective_threads(objective), spectrum);
   return route == MXS_SVD_SCALAPACK ? distributed(p, objective, spectrum)
                                     : replicated(p, objective, spectrum);
 }

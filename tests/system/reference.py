@@ -161,3 +161,82 @@ def descend(problem, U, V, step, iterations, every=10, **options):
             dU, dV = problem.gradient(U, V)
             U, V = U - step * dU, V - step * dV
     return U, V, rows
+
+
+# ---------------------------------------------------------------- other methods
+
+
+def spd_divide(G, F, shift):
+    """G (F^T F + shift I)^+."""
+    return G @ np.linalg.pinv(F.T @ F + shift * np.eye(F.shape[1]), rcond=1e-13, hermitian=True)
+
+
+def first_minimum(c):
+    """Smallest positive root of the derivative of sum_i c[i] t^i."""
+    roots = np.roots(np.polyder(np.polynomial.Polynomial(c).convert().coef[::-1]))
+    return min(root.real for root in roots if abs(root.imag) < 1e-9 * abs(root) and root.real > 0)
+
+
+def quartic(problem, U, V, P, Q, weight=0.0):
+    """f, and weight / 4 times the imbalance, at (U - t P, V - t Q): five coefficients, from five values of t."""
+    t = np.arange(5.0) - 2
+    scale = np.sqrt((np.sum(U**2) + np.sum(V**2)) / (np.sum(P**2) + np.sum(Q**2)))
+    values = []
+    for x in scale * t:
+        left, right = U - x * P, V - x * Q
+        values.append(problem.loss(left, right) + weight / 4 * np.sum((left.T @ left - right.T @ right)**2))
+    return np.linalg.solve(np.vander(t, 5, increasing=True), values) / scale**np.arange(5)
+
+
+def best_rank(X, k, symmetric):
+    """Balanced factors of the best approximation of rank k, of the positive semidefinite ones where asked."""
+    if symmetric:
+        values, vectors = np.linalg.eigh((X + X.T) / 2)
+        U = vectors[:, -k:] * np.sqrt(np.maximum(values[-k:], 0))
+        return U, U.copy()
+    left, s, right = np.linalg.svd(X)
+    return left[:, :k] * np.sqrt(s[:k]), right[:k].T * np.sqrt(s[:k])
+
+
+def tangent_step(problem, U, V, step, symmetric):
+    """Riemannian gradient descent with dense matrices; step None: the best one."""
+    k, X = U.shape[1], U @ V.T
+    G = (problem.residual(U, V) @ problem.A).reshape(X.shape) / len(problem.y)
+    if symmetric:
+        G = (G + G.T) / 2
+    left, right = np.linalg.qr(U)[0], np.linalg.qr(V)[0]
+    inside = left @ (left.T @ G)
+    W = inside + (G - inside) @ right @ right.T
+    if step is None:
+        step = np.sum(W**2) / np.mean((problem.A @ W.ravel())**2)
+    return best_rank(X - step * W, k, symmetric)
+
+
+def follow(problem, U, V, method, iterations, step, symmetric=False, momentum=0.9, shift=0.0, weight=0.0):
+    """Factors after `iterations` updates of a method; step None: exact line search, or the best of riemannian_gd. `step` of the methods
+    that divide by Gram matrices is in their units; `weight` is that of the balancing regulariser, times scale^2."""
+    scale2 = np.mean(problem.A**2)
+    U, V = U.copy(), V.copy()
+    W, Z = U.copy(), V.copy()
+    for t in range(iterations):
+        if method == "riemannian_gd":
+            U, V = tangent_step(problem, U, V, None if step is None else step / scale2, symmetric)
+            continue
+        P, Q = problem.gradient(U, V)
+        if symmetric:
+            P = Q = (P + Q) / 2
+        if method == "nesterov":
+            w, z = U - step * P, V - step * Q
+            beta = momentum if t else 0.0
+            U, V, W, Z = w + beta * (w - W), z + beta * (z - Z), w, z
+            continue
+        if method == "gd":
+            D = U.T @ U - V.T @ V
+            P, Q = P + weight * U @ D, Q - weight * V @ D
+        else:
+            P, Q = spd_divide(P, V, shift) / scale2, spd_divide(Q, U, shift) / scale2
+        if method == "agn" and not symmetric:
+            P, Q = (P, 0 * Q) if t % 2 == 0 else (0 * P, Q)
+        mu = first_minimum(quartic(problem, U, V, P, Q, weight)) if step is None else step
+        U, V = U - mu * P, V - mu * Q
+    return U, V

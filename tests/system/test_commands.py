@@ -15,7 +15,9 @@ VALUES = {
     "solve": dict(measurements=90, hold_out=0.1, storage="f32", model="asymmetric", method="gd", k=3, init="random", alpha=0.01, step=0.1,
                   seed=2, max_iterations="2e1", tolerance=1e-9, metrics_every=4, singular_values=2, checkpoint_every="7,1min",
                   checkpoint_share=0.5, checkpoint_keep="all", max_walltime="1h", stall_warning="30s", stall_limit="1d",
-                  progress="off", quiet="true", verbose="false", reduction="fast", svd="scalapack", replicas=2, threads=2, block_rows=32),
+                  progress="off", quiet="true", verbose="false", reduction="fast", svd="scalapack", replicas=2, threads=2, block_rows=32,
+                  momentum=0.8, line_search="false", balance=0.25, label_noise=0, perturb=0.01, batch="all", step_decay=0.5, step_delay=50,
+                  weights="none", stop="tolerance", patience=7, noise_std=0.1, **{"lambda": 0.1}),
 }
 VALUES["check"] = VALUES["solve"]
 VALUES["bench"] = dict(n1=9, n2=7, measurements=100, ensemble="dense", storage="f32", k=3, reduction="fast", threads=2, quick="true")

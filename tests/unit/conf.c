@@ -48,7 +48,7 @@ static void defaults_are_those_of_the_contract(void **state) {
   (void)state;
   mxs_settings s = defaults();
   assert_null(s.problem);
-  assert_string_equal(s.init, "random");
+  assert_string_equal(s.init, "auto");
   assert_true(s.measurements == 0 && s.k.count == 1 && s.k.values[0] == 0 && s.seed.count == 1 &&
               s.seed.values[0] == 0 && s.max_iterations == 10000);
   assert_true(s.metrics_every == 10 && s.singular_values == 0 &&
@@ -84,10 +84,10 @@ static void bad_values(void **state) {
              {"step", "inf", "a number > 0, or auto"},
              {"hold_out", "1", "a number >= 0 and < 1"},
              {"seed", "-1", "an integer >= 0"},
-             {"model", "symmetric", "asymmetric"},
+             {"model", "hermitian", "asymmetric or symmetric"},
              {"method", "auto", "give gd"},
              {"storage", "F64", "auto, f64, f32, bf16 or bits"},
-             {"init", "spectral", "random or file:PATH"},
+             {"init", "Spectral", "spectral or nystrom or file:PATH"},
              {"init", "file:", "names no file"},
              {"problem", "", "a path"},
              {"problem", "a\tb", "control character"},
@@ -141,8 +141,8 @@ static void unknown_keys(void **state) {
                                {"Problem", "'problem'"},
                                {"checkpointevery", "'checkpoint_every'"}};
   static const char *const later[] = {
-      "batch",
-      "stop",
+      "order",
+      "spectra",
       "",
       "zzzzzzzz",
       "k_",
@@ -192,7 +192,7 @@ static void yaml_bad(void **state) {
   static const pair bad[] = {
       {"k: 3\n\n# c\nmax_itertions: 4\n",
        "run.yaml:4: unknown setting 'max_itertions': did you mean 'max_iterations'?"},
-      {"k: 3\nweights: 4\n", "run.yaml:2: unknown setting 'weights'"},
+      {"k: 3\nweighting: 4\n", "run.yaml:2: unknown setting 'weighting'"},
       {"k: 3\nseed: 1\nk: 4\n", "run.yaml:3: k is given twice, first on line 1"},
       {"metrics_every: 3\nmetrics-every: 4\n", "run.yaml:2: metrics_every is given twice"},
       {"seed: 1\nk: 1.5\n", "run.yaml:2: k: '1.5' is not an integer"},

@@ -91,10 +91,11 @@ static void summary_file(void **state) {
   assert_true(residual == 1e-9);
   char *text = mxsi_file_read(dir.fd, "summary.json");
   json_t *object = json_loads(text, 0, NULL);
-  static const char *const keys[] = {
-      "reason",     "iterations",    "loss",        "relative_residual", "validation_loss",
-      "test_error", "rank_estimate", "certificate", "passes_over_A",     "timings",
-      "rates",      "build",         "machine"};
+  static const char *const keys[] = {"reason",          "iterations",    "best_iteration",
+                                     "estimates",       "loss",          "relative_residual",
+                                     "validation_loss", "test_error",    "rank_estimate",
+                                     "certificate",     "passes_over_A", "timings",
+                                     "rates",           "build",         "machine"};
   assert_int_equal(json_object_size(object), sizeof keys / sizeof *keys);
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     assert_non_null(json_object_get(object, keys[i]));
