@@ -52,7 +52,8 @@ static void print_shapes(const mxs_cli_session *session,
                          const mxs_cli_plan *p) {
   const mxs_problem_header *file = &p->file;
   const double sizes = (double)(file->n1 + file->n2);
-  const double trained = (double)p->shape.m * (1.0 - settings->hold_out);
+  const double hold_out = mxs_settings_hold_out(settings, file->m, file->m_validation);
+  const double trained = (double)p->shape.m * (1.0 - hold_out);
   const double freedom = (double)p->shape.k * (sizes - (double)p->shape.k);
   mxs_cli_print(session, "settings    fit together\n");
   mxs_cli_print(session, "problem     %s: X is %lld x %lld, m = %lld, %lld held out\n",

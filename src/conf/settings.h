@@ -35,7 +35,7 @@ typedef struct mxs_settings {
   mxs_reals step;
   int64_t replicas; /**< 0: as many as the longest list has values */
   int64_t threads;
-  double hold_out;
+  double hold_out; /**< NaN: automatic */
   int64_t max_iterations;
   double tolerance;
   int64_t metrics_every;
@@ -63,8 +63,13 @@ void mxs_settings_clear(mxs_settings *settings);
 /** The largest k, or where it is automatic min(n1, n2) / 4, at least 2. Local. */
 int64_t mxs_settings_k(const mxs_settings *settings, int64_t n1, int64_t n2);
 
-/** Put numbers in the place of the automatic k and replicas. Local. */
-void mxs_settings_resolve(mxs_settings *settings, int64_t n1, int64_t n2);
+/** The fraction to hold out of a problem of m measurements and m_validation held-out ones. Local.
+ */
+double mxs_settings_hold_out(const mxs_settings *settings, int64_t m, int64_t m_validation);
+
+/** Put numbers in the place of the automatic k, hold_out and replicas. Local. */
+void mxs_settings_resolve(
+    mxs_settings *settings, int64_t n1, int64_t n2, int64_t m, int64_t m_validation);
 
 /** Trajectories that run together. Local. */
 int64_t mxs_settings_replicas(const mxs_settings *settings);

@@ -34,6 +34,7 @@ enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
 #define SHARP 0.03  /* smoothing below this part of s_k is over */
 #define FEW 1.5     /* measurements per degree of freedom below which least squares are weighted */
 #define NEAR 0.1    /* steps below this part of X: the curvature of the residual counts */
+#define FLAT 1e-10  /* curvature, beside that of the identity, that rounding makes */
 #define INNER 0.01  /* relative accuracy of a step, at least */
 #define FINEST 1e-6 /* the Jacobian is kept in single precision */
 
@@ -197,7 +198,7 @@ static mxs_status conjugate_gradients(inner *s, double tolerance, int *indefinit
   for (int i = 0; i < MOST_INNER && rz > enough; i++) {
     MXS_TRY(apply(s, s->p, s->q));
     const double curvature = dot(s->p, s->q, n);
-    if (!(curvature > 0.0)) {
+    if (!(curvature > FLAT * s->optim->problem->scale2 * dot(s->p, s->p, n))) {
       *indefinite = 1;
       return MXS_OK;
     }

@@ -115,6 +115,9 @@ typedef struct mxsi_progress {
   int64_t rate_iteration;
   int64_t first, iteration; /**< of the first and the last pass of this process; -1: none yet */
   double loss, relative_residual;
+  int automatic;     /**< the method is auto, which ends nobody knows when */
+  const char *stage; /**< of it */
+  int64_t rank;
 } mxsi_progress;
 
 /** Index of a name, -1: not there. */

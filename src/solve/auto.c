@@ -32,6 +32,7 @@ enum {
 #define NEGLIGIBLE 1e-8 /* singular values, of an exact fit */
 #define WEAK 1.6        /* of the noise edge */
 #define SMALL_START 1e-6
+#define HOPELESS 10.0  /* loss beyond this multiple of that of X = 0 ends an attempt */
 #define POLISHED 1e-10 /* steps below this part of X */
 #define WORTH 1e-4     /* least relative fall of the held-out loss of the descent */
 #define LEAST_GAP 1e-3 /* singular values below this part of the first are no signal */
@@ -177,6 +178,21 @@ static mxs_status enter_spectral(mxs_solver *s, int64_t k) {
   return enter_pursuit(s, 0, &from, k, 1.0 / s->problem->scale2);
 }
 
+/* `margin`: the first singular value of A*(y) beside the noise edge. */
+static void warn_of_few(const mxs_solver *s, double margin) {
+  const mxs_problem *p = s->problem;
+  const int few = p->m_train < p->n1 + p->n2;
+  if (!few && margin > STANDS_OUT_START)
+    return;
+  mxsi_solver_tell(s, 1,
+                   "%lld measurements to fit may be too few%s: a matrix of rank r takes about 3 r "
+                   "(n1 + n2 - r) of them, %lld for rank 1 and %lld for rank 2, and more where "
+                   "they are noisy",
+                   (long long)p->m_train,
+                   few ? "" : ", since no direction of their back-projection stands out of noise",
+                   (long long)(3 * freedom(s, 1)), (long long)(3 * freedom(s, 2)));
+}
+
 mxs_status mxsi_auto_start(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   const double m =
@@ -187,6 +203,14 @@ mxs_status mxsi_auto_start(mxs_solver *s) {
   int64_t k = 1;
   while (k < most && k < s->spectrum.count && s->spectrum.s[k] > STANDS_OUT_START * edge)
     k++;
+  warn_of_few(s, s->spectrum.s[0] / edge);
+  if (s->automatic.window > 0)
+    mxsi_solver_tell(s, 0, "begins with a part of the measurements: %lld of %lld blocks",
+                     (long long)s->automatic.window, (long long)p->train.blocks.count);
+  mxsi_solver_tell(s, 0,
+                   "attempt 1: rank %lld, of directions of the back-projection of y that stand out "
+                   "of noise %.3g times",
+                   (long long)k, s->spectrum.s[k - 1] / edge);
   return enter_spectral(s, k);
 }
 
@@ -259,27 +283,54 @@ static int64_t negligible(const mxs_solver *s) {
   return count;
 }
 
+/* The verdict on the point of the evaluation. Collective. */
+static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
+  mxs_fit fit;
+  MXS_TRY(describe(s, &fit));
+  *certificate = mxs_certify(&fit);
+  if (certificate->status == MXS_RECOVERED_UP_TO_NOISE) {
+    MXS_TRY(look_closer(s, &fit));
+    *certificate = mxs_certify(&fit);
+  }
+  certificate->given = s->problem->m_validation > 0;
+  return MXS_OK;
+}
+
+/* A run that ends in the middle of the search has a verdict only if it is good. Collective. */
+static mxs_status certify_early(mxs_solver *s, mxs_certificate *certificate) {
+  const mxsi_trajectory *t = &s->trajectory[0];
+  const double unknown = (double)NAN;
+  *certificate = (mxs_certificate){.given = s->problem->m_validation > 0,
+                                   .rank = t->k,
+                                   .relative_error = unknown,
+                                   .low = unknown,
+                                   .high = unknown,
+                                   .bound = (double)INFINITY,
+                                   .noise_std = unknown};
+  if (t->count.stage == MXSI_STAGE_PURSUE)
+    MXS_TRY(certify(s, certificate));
+  if (certificate->status == MXS_NOT_CERTIFIED)
+    certificate->doubt = MXS_DOUBT_UNFINISHED;
+  return MXS_OK;
+}
+
 mxs_status mxsi_auto_judge(mxs_solver *s) {
   const mxsi_auto *a = &s->automatic;
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_result *result = &s->result[0];
   const int last = a->attempt > 4 && a->plain;
   s->lost = result->reason == MXS_REASON_DIVERGED && !last && (a->attempt < 3 || t->count.kept > 0);
+  result->certificate.given = 0;
   if (s->lost)
     result->reason = MXS_REASON_RUNNING;
-  if (s->lost || t->count.stage != MXSI_STAGE_PURSUE || result->reason == MXS_REASON_DIVERGED)
+  if (s->lost || result->reason == MXS_REASON_DIVERGED)
     return MXS_OK;
-  if (!last && result->reason == MXS_REASON_RUNNING &&
-      !(is_exact(s) && covers_all(s) && negligible(s) == 0))
+  if (!last && result->reason != MXS_REASON_RUNNING)
+    return certify_early(s, &result->certificate);
+  if (!last &&
+      !(t->count.stage == MXSI_STAGE_PURSUE && is_exact(s) && covers_all(s) && negligible(s) == 0))
     return MXS_OK;
-  mxs_fit fit;
-  MXS_TRY(describe(s, &fit));
-  result->certificate = mxs_certify(&fit);
-  if (result->certificate.status == MXS_RECOVERED_UP_TO_NOISE) {
-    MXS_TRY(look_closer(s, &fit));
-    result->certificate = mxs_certify(&fit);
-  }
-  result->certificate.given = 1;
+  MXS_TRY(certify(s, &result->certificate));
   if (result->reason != MXS_REASON_RUNNING)
     return MXS_OK;
   if (result->certificate.status == MXS_RECOVERED)
@@ -309,6 +360,7 @@ static mxs_status finish(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   mxsi_trajectory *t = only(s);
   const int64_t k = t->count.kept;
+  mxsi_solver_tell(s, 0, "takes the point of the lowest held-out loss, of rank %lld", (long long)k);
   s->automatic.attempt = 5;
   s->automatic.plain = 1;
   s->automatic.window = 0;
@@ -346,6 +398,10 @@ static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
   a->attempt++;
   if (a->attempt == 2) {
     if (is_short(s)) {
+      mxsi_solver_tell(s, 0,
+                       "attempt 2: rank %lld, since too few measurements are left over to "
+                       "tell whether one direction is missing",
+                       (long long)t->k + 1);
       a->steps = 0;
       a->lowered = 0;
       return enter_pursuit(s, t->k, outside, 1,
@@ -355,18 +411,34 @@ static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
   }
   if (a->attempt == 3 && a->certified)
     return finish(s);
-  if (a->attempt == 3)
+  if (a->attempt == 3) {
+    mxsi_solver_tell(s, 0, "attempt 3: descent from a small random start with %lld columns",
+                     (long long)s->problem->k);
     return enter_descent(s);
-  if (a->attempt == 4 && a->gap > 0)
+  }
+  if (a->attempt == 4 && a->gap > 0) {
+    mxsi_solver_tell(s, 0, "attempt 4: rank %lld from the back-projection, with log-det weights",
+                     (long long)a->gap);
     return enter_spectral(s, a->gap);
+  }
   return finish(s);
 }
 
 /* An attempt whose numbers left the range of doubles: the next one, but the second, or the answer
  * so far. Collective. */
 static mxs_status give_up(mxs_solver *s) {
+  mxsi_solver_tell(s, 0, "attempt %lld left the range of numbers", (long long)s->automatic.attempt);
   s->automatic.attempt = s->automatic.attempt < 2 ? 2 : s->automatic.attempt;
   return next_attempt(s, NULL);
+}
+
+/* Later passes visit all measurements. */
+static mxs_status join_all(mxs_solver *s) {
+  if (s->automatic.window > 0)
+    mxsi_solver_tell(s, 0, "all %lld measurements join", (long long)s->problem->m_train);
+  s->automatic.window = 0;
+  s->automatic.steps = 0;
+  return MXS_OK;
 }
 
 /* An attempt has come to rest: more data, a lower rank, a verdict, or the next attempt.
@@ -377,15 +449,16 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
   const double sigma2 =
       2.0 * fit->loss * (double)fit->m / fmax(1.0, (double)(fit->m - freedom(s, t->k)));
   const double weak = WEAK * edge_factor(s) * sqrt(sigma2 / (double)fit->m) / s->problem->scale2;
-  if (a->window > 0) {
-    a->window = 0;
-    a->steps = 0;
-    return MXS_OK;
-  }
+  if (a->window > 0)
+    return join_all(s);
   const mxs_certificate verdict = mxs_certify(fit);
   const int certified = verdict.status != MXS_NOT_CERTIFIED;
-  if (capacity(s) > 0 && t->count.stage == MXSI_STAGE_PURSUE)
+  if (capacity(s) > 0 && t->count.stage == MXSI_STAGE_PURSUE) {
+    mxsi_solver_tell(s, 0,
+                     "gradient steps on all measurements: their Jacobian would not fit into "
+                     "memory");
     return enter_polish(s);
+  }
   MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit->validation, certified)));
   if (fit->held == 0)
     return finish(s);
@@ -394,6 +467,8 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
     int64_t strong = t->k - 1;
     while (strong > 1 && singular_value(s, strong - 1) < weak)
       strong--;
+    mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others do not stand out of noise",
+                     (long long)t->k, (long long)strong);
     a->lowered = 1;
     a->steps = 0;
     return enter_pursuit(s, strong, NULL, 0, 0.0);
@@ -426,12 +501,13 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   s->automatic_numbers.before = s->at[0].loss;
   if (a->plain) { /* what a prefix found does not fit all: go on with all */
     a->plain = 0;
-    a->window = 0;
-    a->steps = 0;
-    return MXS_OK;
+    return join_all(s);
   }
-  if (exact && drop > 0)
+  if (exact && drop > 0) {
+    mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others are zero", (long long)t->k,
+                     (long long)(t->k - drop));
     return enter_pursuit(s, t->k - drop, NULL, 0, 0.0);
+  }
   if (exact && !covers_all(s)) {
     a->plain = 1;
     return MXS_OK;
@@ -445,9 +521,13 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   const double gain = t->optim.number[MXS_OPTIM_GAIN];
   const int64_t room = most_columns(s, m) - t->k;
   const int64_t found = a->lowered || weighted ? 0 : count_outside(s, outside);
-  if (found > 0 && room > 0 && gain < GAIN_TO_RAISE && a->steps < MOST_STEPS)
-    return enter_pursuit(s, t->k, outside, found < room ? found : room,
+  if (found > 0 && room > 0 && gain < GAIN_TO_RAISE && a->steps < MOST_STEPS) {
+    const int64_t more = found < room ? found : room;
+    mxsi_solver_tell(s, 0, "rank raised from %lld to %lld", (long long)t->k,
+                     (long long)(t->k + more));
+    return enter_pursuit(s, t->k, outside, more,
                          m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
+  }
   if (exact || t->optim.number[MXS_OPTIM_STATIONARY] > 0.0 || (!weighted && gain < GAIN_AT_REST) ||
       a->steps >= (weighted ? MOST_WEIGHTED : MOST_STEPS)) {
     t->optim.number[MXS_OPTIM_STATIONARY] = 0.0;
@@ -491,6 +571,8 @@ static mxs_status descend(mxs_solver *s) {
   MXS_TRY(mxs_optim_balance(s->options.model, mxs_view(t->optim.U, p->n1, t->k),
                             mxs_view(t->optim.V, p->n2, t->k)));
   a->gap = gap_of(s, most_columns(s, (double)s->at[0].train));
+  mxsi_solver_tell(s, 0, "the descent came to rank %lld, by the largest gap of singular values",
+                   (long long)a->gap);
   a->steps = 0;
   a->lowered = 0;
   return enter_pursuit(s, a->gap, NULL, 0, 0.0);

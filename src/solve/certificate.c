@@ -64,7 +64,7 @@ mxs_certificate mxs_certify(const mxs_fit *fit) {
   const double edge = sqrt((double)fit->n1) + sqrt((double)fit->n2);
   const double norm = fit->norm * sqrt(fit->scale2);
   const double v = 2.0 * fit->validation;
-  mxs_certificate c = {.rank = fit->rank,
+  mxs_certificate c = {.rank = fit->norm > 0.0 ? fit->rank : 0,
                        .relative_error = (double)NAN,
                        .low = (double)NAN,
                        .high = (double)NAN,
@@ -136,6 +136,7 @@ const char *mxs_doubt_text(mxs_doubt doubt) {
       [MXS_DOUBT_WEAKEST] = "the weakest direction is not separated from the noise",
       [MXS_DOUBT_WIDE] = "the error may be more than half of the matrix",
       [MXS_DOUBT_DEPENDS] = "the residual depends on the fitted values: y is not linear in X",
+      [MXS_DOUBT_UNFINISHED] = "the run ended before the search did",
       [MXS_DOUBT_TAILS] = "a few residuals are far too large: outliers in y",
   };
   return texts[doubt];

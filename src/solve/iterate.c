@@ -3,6 +3,8 @@
 #include "la/la.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Loss beyond this multiple of the larger of its first value and f(0, 0) is divergence. */
@@ -314,6 +316,17 @@ static mxs_status answer(mxs_solver *s, mxs_result *results) {
   return MXS_OK;
 }
 
+void mxsi_solver_tell(const mxs_solver *s, int warning, const char *format, ...) {
+  char text[512];
+  va_list values;
+  if (s->hooks == NULL || s->hooks->tell == NULL)
+    return;
+  va_start(values, format);
+  (void)vsnprintf(text, sizeof text, format, values);
+  va_end(values);
+  s->hooks->tell(s->hooks->ctx, s->trajectory[0].count.iteration, warning, text);
+}
+
 mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *results) {
   const mxs_hooks none = {0};
   double seconds = 0.0;
@@ -326,10 +339,12 @@ mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
     seconds = fmax(seconds, s->trajectory[r].number.seconds);
   }
   s->clock = MPI_Wtime() - seconds;
+  s->hooks = hooks;
   mxs_status status =
       s->trajectory[0].count.started == 0 ? mxsi_solver_start(s) : mxs_solver_restored(s);
   while (status == MXS_OK && count_running(s) > 0)
     status = iterate(s, hooks);
+  s->hooks = NULL;
   collect(s, results);
   if (status != MXS_OK)
     return status;

@@ -420,6 +420,17 @@ void mxs_solver_destroy(mxs_solver **solver) {
   mxs_release(solver);
 }
 
+const char *mxs_solver_stage(const mxs_solver *s, int64_t *rank) {
+  static const char *const names[] = {
+      [MXSI_STAGE_METHOD] = "",
+      [MXSI_STAGE_PURSUE] = "pursuit",
+      [MXSI_STAGE_DESCEND] = "descent",
+      [MXSI_STAGE_POLISH] = "polish",
+  };
+  *rank = s->trajectory[0].k;
+  return names[s->trajectory[0].count.stage];
+}
+
 int64_t mxs_solver_replicas(const mxs_solver *s) {
   return s->replicas;
 }

@@ -27,6 +27,7 @@ typedef struct mxsi_numbers {
 typedef struct mxsi_figures {
   double iteration; /**< -1: there is none yet */
   double loss, validation_loss, grad_norm;
+  double train, held; /**< measurements that the losses are of */
 } mxsi_figures;
 
 /** The point of the lowest held-out loss, and the last that was lower by as much as counts; as
@@ -39,7 +40,7 @@ typedef struct mxsi_best {
 enum {
   MXSI_COUNTERS = 7,
   MXSI_NUMBERS = 5,
-  MXSI_BEST = 6,
+  MXSI_BEST = 8,
   MXSI_ARRAYS = 12, /**< of a trajectory, at most */
   MXSI_SHARED_ARRAYS = 7,
   MXSI_NAME = 48
@@ -84,6 +85,7 @@ struct mxs_solver {
   mxsi_auto automatic;
   mxsi_auto_numbers automatic_numbers;
   double *kept_U, *kept_V; /**< best point so far of `auto`, or NULL */
+  const mxs_hooks *hooks;  /**< of the run that is under way, or NULL */
   mxs_array *arrays;
   int64_t shape_count, array_count; /**< those that tell shapes come first */
   double clock;                     /**< MPI_Wtime() at which the solve time would be 0 */
@@ -116,6 +118,10 @@ double mxsi_relative_residual(const mxs_problem *problem, double loss);
 
 /** ||(dU, dV)||_F of the last evaluation of trajectory r. Local. */
 double mxsi_solver_grad_norm(const mxs_solver *solver, int64_t r);
+
+/** Tell the hook of the run something, for its log. Logically collective. */
+void mxsi_solver_tell(const mxs_solver *solver, int warning, const char *format, ...)
+    MXS_PRINTF(3, 4);
 
 /* ---- stop.c -------------------------------------------------------------------------------- */
 
