@@ -211,10 +211,11 @@ mxs_status mxsi_auto_start(mxs_solver *s) {
   if (s->automatic.window > 0)
     mxsi_solver_tell(s, 0, "begins with a part of the measurements: %lld of %lld blocks",
                      (long long)s->automatic.window, (long long)p->train.blocks.count);
-  mxsi_solver_tell(s, 0,
-                   "attempt 1: rank %lld, of directions of the back-projection of y that stand out "
-                   "of noise %.3g times",
-                   (long long)k, s->spectrum.s[k - 1] / edge);
+  mxsi_solver_tell(
+      s, 0,
+      "attempt 1: rank %lld, directions of the back-projection of y that stand out of noise, the "
+      "weakest %.3g times",
+      (long long)k, s->spectrum.s[k - 1] / edge);
   return enter_spectral(s, k);
 }
 
