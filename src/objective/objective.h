@@ -183,6 +183,11 @@ enum { MXS_OBJECTIVE_SCALES = 4 };
  *  restore. Local. */
 int64_t *mxs_objective_scales(mxs_objective *objective, int64_t replica);
 
+/** Have the next pass of a replica expect a loss, where it is known better than from the pass
+ * before: sums of other magnitudes would cost another pass. Changes its scales, where G is summed.
+ * Local; the same on all ranks. */
+void mxs_objective_expect(mxs_objective *objective, int64_t replica, double loss);
+
 /** Threads in use: what was asked for, or 1 where the operator takes one at a time. Local. */
 int mxs_objective_threads(const mxs_objective *objective);
 

@@ -16,6 +16,7 @@
 enum {
   MOST_STEPS = 40,    /* of an attempt */
   MOST_WEIGHTED = 60, /* with log-det weights */
+  SLOW = 8,           /* after which a weak direction is one too many */
   MOST_DESCENT = 400,
   PATIENCE = 25,   /* of the descent */
   MOST_RAISED = 8, /* directions at a time */
@@ -455,16 +456,33 @@ static mxs_status join_all(mxs_solver *s) {
   return MXS_OK;
 }
 
+/* Singular values below this are no signal. */
+static double weak_value(const mxs_solver *s, const mxs_fit *fit) {
+  const double left = (double)(fit->m - freedom(s, fit->rank));
+  const double sigma2 = 2.0 * fit->loss * (double)fit->m / fmax(1.0, left);
+  return WEAK * edge_factor(s) * sqrt(sigma2 / (double)fit->m) / s->problem->scale2;
+}
+
+/* The leading k directions only. Collective. */
+static mxs_status lower(mxs_solver *s, int64_t k) {
+  mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others do not stand out of noise",
+                   (long long)only(s)->k, (long long)k);
+  return enter_pursuit(s, k, NULL, 0, 0.0);
+}
+
 /* An attempt has come to rest: more data, a lower rank, a verdict, or the next attempt.
  * `validation`, `fit`: of the evaluation, one step before. Collective. */
 static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *outside) {
   mxsi_auto *a = &s->automatic;
   mxsi_trajectory *t = only(s);
-  const double sigma2 =
-      2.0 * fit->loss * (double)fit->m / fmax(1.0, (double)(fit->m - freedom(s, t->k)));
-  const double weak = WEAK * edge_factor(s) * sqrt(sigma2 / (double)fit->m) / s->problem->scale2;
-  if (a->window > 0)
-    return join_all(s);
+  const double weak = weak_value(s, fit);
+  int64_t strong = t->k;
+  while (strong > 1 && singular_value(s, strong - 1) < weak)
+    strong--;
+  if (a->window > 0) {
+    MXS_TRY(join_all(s));
+    return strong < t->k ? lower(s, strong) : MXS_OK;
+  }
   const mxs_certificate verdict = mxs_certify(fit);
   const int certified = verdict.status != MXS_NOT_CERTIFIED;
   if (capacity(s) > 0 && t->extent.stage == MXSI_STAGE_PURSUE)
@@ -474,14 +492,9 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
     return finish(s);
   const int too_many = fit->smallest < weak || verdict.doubt == MXS_DOUBT_OVERFITS;
   if (!a->lowered && t->k > 1 && too_many && verdict.status != MXS_RECOVERED) {
-    int64_t strong = t->k - 1;
-    while (strong > 1 && singular_value(s, strong - 1) < weak)
-      strong--;
-    mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others do not stand out of noise",
-                     (long long)t->k, (long long)strong);
     a->lowered = 1;
     a->steps = 0;
-    return enter_pursuit(s, strong, NULL, 0, 0.0);
+    return lower(s, strong < t->k ? strong : t->k - 1);
   }
   if (a->certified && (a->attempt > 1 || !is_short(s)))
     return finish(s);
@@ -496,6 +509,18 @@ static int64_t count_outside(const mxs_solver *s, const mxs_outside *outside) {
   while (count < outside->count && outside->s[count] > STANDS_OUT * edge)
     count++;
   return count;
+}
+
+/* Nothing is left to gain, or only by directions that fit noise, which is slow. */
+static int is_at_rest(const mxs_solver *s, const mxs_fit *fit, int weighted) {
+  const mxsi_auto *a = &s->automatic;
+  const double *number = s->trajectory[0].optim.number;
+  if (weighted)
+    return number[MXS_OPTIM_STATIONARY] > 0.0 || a->steps >= MOST_WEIGHTED;
+  const int close = a->window > 0 || number[MXS_OPTIM_STEP] < STEP_AT_REST;
+  return number[MXS_OPTIM_STATIONARY] > 0.0 || a->steps >= MOST_STEPS ||
+         (number[MXS_OPTIM_GAIN] < GAIN_AT_REST && close) ||
+         (a->steps >= SLOW && fit->rank > 1 && fit->smallest < weak_value(s, fit));
 }
 
 /* One step of pursuit, and what follows from it. Collective. */
@@ -538,8 +563,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
     return enter_pursuit(s, t->k, outside, more,
                          m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
   }
-  if (exact || t->optim.number[MXS_OPTIM_STATIONARY] > 0.0 || (!weighted && gain < GAIN_AT_REST) ||
-      a->steps >= (weighted ? MOST_WEIGHTED : MOST_STEPS)) {
+  if (exact || is_at_rest(s, &fit, weighted)) {
     t->optim.number[MXS_OPTIM_STATIONARY] = 0.0;
     return rest(s, &fit, outside);
   }

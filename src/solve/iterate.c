@@ -170,12 +170,13 @@ static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
-  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   o->iteration = t->count.iteration++;
   o->step = t->number.step;
   o->s1 = t->number.s1;
   const mxs_status status =
       s->options.method == MXS_METHOD_AUTO ? mxsi_auto_advance(s) : t->rule->advance(o);
+  mxs_objective_expect(s->objective, r, o->number[MXS_OPTIM_EXPECTED]);
+  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   t->extent.visits = mxsi_solver_visits(s);
   t->count.passes = t->extent.visits / mxsi_measurements(s->problem);
   if (status == MXS_ERR_NUMERIC)
