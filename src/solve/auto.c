@@ -195,7 +195,7 @@ static void warn_of_few(const mxs_solver *s, double margin) {
                    "they are noisy",
                    (long long)p->m_train,
                    few ? "" : ", since no direction of their back-projection stands out of noise",
-                   (long long)(3 * freedom(s, 1)), (long long)(3 * freedom(s, 2)));
+                   3 * (long long)freedom(s, 1), 3 * (long long)freedom(s, 2));
 }
 
 mxs_status mxsi_auto_start(mxs_solver *s) {
@@ -540,7 +540,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   }
   if (exact && drop > 0) {
     mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others are zero", (long long)t->k,
-                     (long long)(t->k - drop));
+                     (long long)t->k - (long long)drop);
     return enter_pursuit(s, t->k - drop, NULL, 0, 0.0);
   }
   if (exact && !covers_all(s)) {
@@ -559,7 +559,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   if (found > 0 && room > 0 && gain < GAIN_TO_RAISE && a->steps < MOST_STEPS) {
     const int64_t more = found < room ? found : room;
     mxsi_solver_tell(s, 0, "rank raised from %lld to %lld", (long long)t->k,
-                     (long long)(t->k + more));
+                     (long long)t->k + (long long)more);
     return enter_pursuit(s, t->k, outside, more,
                          m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
   }
