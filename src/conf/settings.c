@@ -426,7 +426,7 @@ static mxs_status check_default(const mxs_settings *settings,
 
 /* What the method auto would silently ignore. */
 static mxs_status check_auto(const mxs_settings *settings) {
-  static const char *const decided[] = {"model", "step", "label_noise", "init", "alpha", "stop"};
+  static const char *const decided[] = {"step", "label_noise", "init", "alpha", "stop"};
   if (mxs_settings_replicas(settings) > 1)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s: method: auto is one run at a time: give one value, or choose another "

@@ -1,7 +1,7 @@
 /* | symbol | meaning                                                                           |
  * |--------|-----------------------------------------------------------------------------------|
  * | E      | sqrt(n1) + sqrt(n2): ||sum_i z_i A_i|| ~ ||z|| E scale for independent z           |
- * | p      | k (n1 + n2 - k), degrees of freedom at rank k                                      |
+ * | p      | degrees of freedom at rank k: k (n1 + n2 - k), or k (2 n - k + 1) / 2 if symmetric |
  * | edge   | E ||R|| scale / m: what noise alone gives the largest singular value of G           |
  */
 #include "solve/auto.h"
@@ -49,7 +49,9 @@ static double edge_factor(const mxs_solver *s) {
 }
 
 static int64_t freedom(const mxs_solver *s, int64_t k) {
-  return k * (s->problem->n1 + s->problem->n2 - k);
+  const mxs_problem *p = s->problem;
+  return s->options.model == MXS_MODEL_SYMMETRIC ? k * (2 * p->n1 - k + 1) / 2
+                                                 : k * (p->n1 + p->n2 - k);
 }
 
 /* Largest rank that m measurements can tell, and that there is room for. */
@@ -382,7 +384,8 @@ static mxs_status finish(mxs_solver *s) {
   MXS_TRY(enter(s, MXSI_STAGE_PURSUE, k));
   memcpy(t->optim.U, s->kept_U, (size_t)(p->n1 * k) * sizeof *s->kept_U);
   memcpy(t->optim.V, s->kept_V, (size_t)(p->n2 * k) * sizeof *s->kept_V);
-  return MXS_OK;
+  const int64_t drop = negligible(s);
+  return drop > 0 ? enter_pursuit(s, k - drop, NULL, 0, 0.0) : MXS_OK;
 }
 
 /* Overparameterised, from a small random start. Collective. */
@@ -604,6 +607,7 @@ static mxs_status descend(mxs_solver *s) {
     return t->rule->advance(&t->optim);
   MXS_TRY(mxs_optim_balance(s->options.model, mxs_view(t->optim.U, p->n1, t->k),
                             mxs_view(t->optim.V, p->n2, t->k)));
+  MXS_TRY(mxs_comm_agree(p->comm, keep(s, validation, 0)));
   a->gap = gap_of(s, most_columns(s, (double)s->at[0].train));
   mxsi_solver_tell(s, 0, "the descent came to rank %lld, by the largest gap of singular values",
                    (long long)a->gap);

@@ -152,7 +152,7 @@ class Edges(Auto):
     def test_refusals(self):
         problem = self.gen(rank=2, measurements=300)
         start = harness.write_factors(self.dir / "start.h5", np.ones((24, 2)), np.ones((20, 2)))
-        for number, change in enumerate((dict(alpha=0.1), dict(replicas=2), dict(init=f"file:{start}"), dict(batch=64), dict(model="symmetric"),
+        for number, change in enumerate((dict(alpha=0.1), dict(replicas=2), dict(init=f"file:{start}"), dict(batch=64),
                                          dict(stop="validation"), dict(seed="1,2"))):
             name, = change
             self.solve(problem, f"run{number}", code=78, **change)
