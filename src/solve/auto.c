@@ -197,7 +197,7 @@ static void warn_of_few(const mxs_solver *s, double margin) {
                    "they are noisy",
                    (long long)p->m_train,
                    few ? "" : ", since no direction of their back-projection stands out of noise",
-                   (long long)(3 * freedom(s, 1)), (long long)(3 * freedom(s, 2)));
+                   3 * (long long)freedom(s, 1), 3 * (long long)freedom(s, 2));
 }
 
 mxs_status mxsi_auto_start(mxs_solver *s) {
@@ -214,10 +214,11 @@ mxs_status mxsi_auto_start(mxs_solver *s) {
   if (s->automatic.window > 0)
     mxsi_solver_tell(s, 0, "begins with a part of the measurements: %lld of %lld blocks",
                      (long long)s->automatic.window, (long long)p->train.blocks.count);
-  mxsi_solver_tell(s, 0,
-                   "attempt 1: rank %lld, of directions of the back-projection of y that stand out "
-                   "of noise %.3g times",
-                   (long long)k, s->spectrum.s[k - 1] / edge);
+  mxsi_solver_tell(
+      s, 0,
+      "attempt 1: rank %lld, directions of the back-projection of y that stand out of noise, the "
+      "weakest %.3g times",
+      (long long)k, s->spectrum.s[k - 1] / edge);
   return enter_spectral(s, k);
 }
 
@@ -533,7 +534,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   }
   if (exact && drop > 0) {
     mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others are zero", (long long)t->k,
-                     (long long)(t->k - drop));
+                     (long long)t->k - (long long)drop);
     return enter_pursuit(s, t->k - drop, NULL, 0, 0.0);
   }
   if (exact && !covers_all(s)) {
@@ -552,7 +553,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   if (found > 0 && room > 0 && gain < GAIN_TO_RAISE && a->steps < MOST_STEPS) {
     const int64_t more = found < room ? found : room;
     mxsi_solver_tell(s, 0, "rank raised from %lld to %lld", (long long)t->k,
-                     (long long)(t->k + more));
+                     (long long)t->k + (long long)more);
     return enter_pursuit(s, t->k, outside, more,
                          m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
   }
