@@ -80,15 +80,17 @@ static law law_of(const mxs_fit *fit) {
   return l;
 }
 
-/* A direction that hides in the residual, at most all of it, is as uncertain as the rest. */
+/* A direction that hides in the residual is as uncertain as the rest; where it may be all of the
+ * residual, only the bound holds. */
 static void set_interval(const law *l, mxs_certificate *c) {
   const double spread = 3.0 * sqrt(2.0 / l->p + 2.0 / l->left);
-  const double hidden = fmin(1.0, 4.8 * l->root / l->left);
+  const double hidden = 4.8 * l->root / l->left;
   const double mixed = l->q * (1.0 + 4.0 / (l->separation * l->separation));
   c->noise_std = sqrt(l->sigma2);
   c->relative_error = sqrt(l->sigma2 * l->q) / l->norm;
   c->low = sqrt(l->sigma2 * l->q * fmax(0.0, 1.0 - spread)) / l->norm;
-  c->high = fmin(c->bound, sqrt(l->sigma2 * (mixed + hidden) * (1.0 + spread)) / l->norm);
+  const double high = sqrt(l->sigma2 * (mixed + hidden) * (1.0 + spread)) / l->norm;
+  c->high = hidden < 1.0 ? fmin(c->bound, high) : c->bound;
 }
 
 /* Why the residual is not that of noise alone. A number that is NaN fails its test. */

@@ -18,8 +18,9 @@
  *  and `recovered up to noise` asks for all that would show if it had not: an F test of v, no
  *  direction outside of the tangent space that stands out of the noise, enough measurements left
  *  over that a hidden one would, residuals that do not depend on the fitted values, and no heavy
- *  tails. A full-rank tail of X* is noise to it: only the bound counts that, and `high` where few
- *  measurements are left over.
+ *  tails. A full-rank tail of X* is noise to it: only the bound counts that, and the upper end of
+ *  the interval is the bound where so few measurements are left over that the tail may be all of
+ *  the residual.
  *
  *  Other ensembles have the same second moments, but a wrong X may have residuals that are zero. Of
  *  i.i.d. symmetric entries that happens with probability 1/2 at most, whatever the error is

@@ -109,6 +109,7 @@ static void few(void **state) {
     fit.validation = 0.5e-4 * (1.0 + (left > 1 ? (double)FREEDOM / ((double)left - 1.0) : 1.0));
     fit.outside = 0.0;
     assert_doubt(&fit, left < enough ? MXS_DOUBT_FEW : MXS_DOUBT_NONE);
+    assert_true(left < enough || mxs_certify(&fit).high == mxs_certify(&fit).bound);
     if (left < 10)
       assert_true(isnan(mxs_certify(&fit).relative_error) && isnan(mxs_certify(&fit).high));
   }
