@@ -206,7 +206,8 @@ typedef enum mxs_doubt {
   MXS_DOUBT_WIDE,
   MXS_DOUBT_DEPENDS,
   MXS_DOUBT_TAILS,
-  MXS_DOUBT_UNFINISHED
+  MXS_DOUBT_UNFINISHED,
+  MXS_DOUBT_UNSEEN
 } mxs_doubt;
 
 /** What is known of ||X - X*||_F / ||X*||_F. `recovered`: below 1e-6 by held-out measurements
@@ -270,7 +271,7 @@ typedef struct mxs_profile {
   double compute_s;  /**< residual and gradient, making entries included */
   double generate_s; /**< making the entries of a generated ensemble */
   double reduce_s, metrics_s, checkpoint_s;
-  int64_t passes;       /**< over this rank's measurements */
+  double passes;        /**< visits to all measurements */
   int64_t reduce_bytes; /**< payload of one iteration's allreduce */
   int threads;          /**< in use: one where the operator does not `plan` */
 } mxs_profile;
@@ -332,6 +333,7 @@ typedef struct mxs_array {
   int is_integer;
   int64_t rows, cols; /**< contiguous, row-major */
   void *data;         /**< double * or int64_t *, owned by the solver */
+  int optional;       /**< a checkpoint of an earlier release may lack it: then it stays as it is */
 } mxs_array;
 
 /** Everything that is needed to go on: save all arrays; to resume, create a solver with the same

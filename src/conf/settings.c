@@ -4,7 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LEAST_TO_HOLD_OUT = 10 }; /* measurements; fewer are all needed */
+enum {
+  LEAST_TO_HOLD_OUT = 10, /* measurements; fewer are all needed */
+  AUTO_ITERATIONS = 100
+};
 
 #define HELD_OUT 0.1
 
@@ -285,6 +288,31 @@ void mxs_settings_resolve(
   settings->replicas = mxs_settings_replicas(settings);
 }
 
+double mxs_settings_jacobian_bytes(const mxs_settings *settings,
+                                   const mxs_problem_size *size,
+                                   int64_t *rank) {
+  const int64_t sides = size->n1 + size->n2;
+  const int64_t most = mxs_settings_k(settings, size->n1, size->n2);
+  const int automatic = settings->method == MXS_METHOD_AUTO;
+  *rank = most;
+  if ((!automatic && settings->method != MXS_METHOD_GAUSS_NEWTON) ||
+      size->ensemble == MXS_ENSEMBLE_FAST)
+    return 0.0;
+  /* More columns than measurements can tell are not tried. */
+  while (automatic && *rank > 1 && *rank * (sides - *rank) >= size->m)
+    --*rank;
+  const double row = (double)sizeof(float) * (double)sides * (double)*rank;
+  const double share = 1e9 * settings->jacobian_memory * (double)size->rows / (double)size->m;
+  const double bytes = row * (double)size->rows;
+  return automatic && bytes > share ? share : bytes;
+}
+
+int64_t mxs_settings_iterations(const mxs_settings *settings) {
+  return settings->method == MXS_METHOD_AUTO && settings->max_iterations > AUTO_ITERATIONS
+             ? AUTO_ITERATIONS
+             : settings->max_iterations;
+}
+
 mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r) {
   const mxs_settings *s = settings;
   const int listed = s->k.count > 1 || s->alpha.count > 1 || s->seed.count > 1 || s->step.count > 1;
@@ -398,7 +426,7 @@ static mxs_status check_default(const mxs_settings *settings,
 
 /* What the method auto would silently ignore. */
 static mxs_status check_auto(const mxs_settings *settings) {
-  static const char *const decided[] = {"model", "step", "label_noise", "init", "alpha", "stop"};
+  static const char *const decided[] = {"step", "label_noise", "init", "alpha", "stop"};
   if (mxs_settings_replicas(settings) > 1)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s: method: auto is one run at a time: give one value, or choose another "
@@ -506,11 +534,14 @@ int mxs_settings_same(const char *stored, const char *now, const char *key) {
          is_same(&before, &after);
 }
 
-mxs_status mxs_settings_compatible(const char *stored, const char *now) {
+/* Lines of `now` against those of then. A key that was not there then had the effect of its preset.
+ */
+static mxs_status compare_lines(const char *stored, const char *presets, const char *now) {
   echo_line line = {0};
   echo_line other = {0};
   for (const char *p = read_line(now, &line); p != NULL; p = read_line(p, &line)) {
-    (void)find_line(stored, &line, &other);
+    if (!find_line(stored, &line, &other))
+      (void)find_line(presets, &line, &other);
     if (!may_change(&line))
       MXS_TRY(same_value(&other, &line));
   }
@@ -518,4 +549,17 @@ mxs_status mxs_settings_compatible(const char *stored, const char *now) {
     if (!find_line(now, &line, &other) && !may_change(&line))
       MXS_TRY(same_value(&line, &other));
   return MXS_OK;
+}
+
+mxs_status mxs_settings_compatible(const char *stored, const char *now) {
+  mxs_settings presets;
+  char *text = NULL;
+  mxs_status status = mxs_settings_defaults(&presets);
+  if (status == MXS_OK)
+    status = mxs_settings_echo(&presets, &text);
+  if (status == MXS_OK)
+    status = compare_lines(stored, text, now);
+  mxs_release(&text);
+  mxs_settings_clear(&presets);
+  return status;
 }

@@ -34,6 +34,7 @@ enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
 #define SHARP 0.03  /* smoothing below this part of s_k is over */
 #define FEW 1.5     /* measurements per degree of freedom below which least squares are weighted */
 #define NEAR 0.1    /* steps below this part of X: the curvature of the residual counts */
+#define LEAST 1e-15 /* relative residual that rounding leaves */
 #define FLAT 1e-10  /* curvature, beside that of the identity, that rounding makes */
 #define INNER 0.01  /* relative accuracy of a step, at least */
 #define FINEST 1e-6 /* the Jacobian is kept in single precision */
@@ -43,7 +44,8 @@ typedef struct inner {
   mxsi_tangent t;
   int symmetric;
   int weighted, curved;
-  double outside;            /* largest singular value of P */
+  double outside; /* largest singular value of P */
+  double tolerance;
   double *weight_K, *weight; /* k x k; k */
   double *P;                 /* n1 x n2 */
   double *x0, *x, *r, *z, *p, *q;
@@ -226,6 +228,7 @@ static mxs_status solve(inner *s) {
   if (o->number[STEP] > 0.0)
     tolerance = fmin(tolerance, o->number[STEP]);
   tolerance = fmax(tolerance, FINEST);
+  s->tolerance = tolerance;
   s->curved = !s->weighted && o->number[STEP] > 0.0 && o->number[STEP] < NEAR;
   right_hand_side(s, s->r);
   MXS_TRY(conjugate_gradients(s, tolerance, &indefinite));
@@ -251,6 +254,17 @@ static void new_point(inner *s) {
     s->x[i] += (weight_of(s, i) * s->x[i] + s->r[i]) / weight_unit(s);
 }
 
+/* The loss after an unweighted step, so that the sums of the next pass have the right scale: what
+ * the linear model leaves, and what the retraction leaves out. */
+static void expect(inner *s, double lost) {
+  mxs_optim *o = s->optim;
+  const mxs_problem *p = o->problem;
+  const double least = LEAST * LEAST * p->y_norm2 / (double)p->m_train;
+  const double left = fmax(1.0 - o->number[MXS_OPTIM_GAIN], s->tolerance * s->tolerance);
+  o->number[MXS_OPTIM_EXPECTED] =
+      s->weighted ? 0.0 : 0.5 * fmax(2.0 * o->at->loss * left + p->scale2 * lost, least);
+}
+
 static mxs_status step(inner *s) {
   mxs_optim *o = s->optim;
   const int64_t k = s->t.k;
@@ -261,9 +275,13 @@ static mxs_status step(inner *s) {
   set_weights(s);
   MXS_TRY(solve(s));
   new_point(s);
-  o->number[MXS_OPTIM_STATIONARY] =
-      !s->weighted && o->number[STEP] <= fmax(0.1 * o->options->tolerance, 1e-14);
-  return mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V);
+  const double enough =
+      o->options->method == MXS_METHOD_AUTO ? 0.0 : 0.1 * o->options->tolerance;
+  o->number[MXS_OPTIM_STATIONARY] = !s->weighted && o->number[STEP] <= fmax(enough, 1e-14);
+  double lost = 0.0;
+  MXS_TRY(mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V, &lost));
+  expect(s, lost);
+  return MXS_OK;
 }
 
 static mxs_status advance(mxs_optim *o) {

@@ -46,7 +46,7 @@ static void scale_columns(
 
 /* Balanced factors of the leading part of left right^T. */
 static mxs_status leading_factors(
-    int symmetric, mxs_cmat left, mxs_cmat right, mxs_mat F_U, mxs_mat F_V) {
+    int symmetric, mxs_cmat left, mxs_cmat right, mxs_mat F_U, mxs_mat F_V, double *lost) {
   const int64_t k = F_U.cols;
   const int64_t least = left.rows < right.rows ? left.rows : right.rows;
   const int64_t p = left.cols < least ? left.cols : least;
@@ -65,6 +65,12 @@ static mxs_status leading_factors(
       from[found++] = j;
   for (; found < k; found++)
     from[found] = p - 1;
+  *lost = 0.0;
+  for (int64_t j = 0, next = 0; j < p; j++) {
+    const int taken = next < k && from[next] == j;
+    next += taken;
+    *lost += taken ? 0.0 : s[j] * s[j];
+  }
   scale_columns(F_U, u, p, from, s);
   scale_columns(F_V, symmetric ? u : v, p, from, s);
 cleanup:
@@ -74,8 +80,9 @@ cleanup:
 }
 
 mxs_status mxs_optim_balance(mxs_model model, mxs_mat F_U, mxs_mat F_V) {
+  double lost = 0.0;
   return leading_factors(model == MXS_MODEL_SYMMETRIC, mxs_cview(F_U.a, F_U.rows, F_U.cols),
-                         mxs_cview(F_V.a, F_V.rows, F_V.cols), F_U, F_V);
+                         mxs_cview(F_V.a, F_V.rows, F_V.cols), F_U, F_V, &lost);
 }
 
 static void normalise(const double *F, int64_t n, int64_t k, double *Q, double *norm) {
@@ -157,7 +164,7 @@ mxs_status mxsi_tangent_normal(const mxsi_tangent *t, const double *G, double *P
 }
 
 mxs_status mxsi_tangent_retract(
-    const mxsi_tangent *t, int symmetric, const double *x, double *F_U, double *F_V) {
+    const mxsi_tangent *t, int symmetric, const double *x, double *F_U, double *F_V, double *lost) {
   const int64_t k = t->k;
   const int64_t width = 2 * k;
   double *room = NULL; /* [U K + C, U], [V, B] */
@@ -176,7 +183,7 @@ mxs_status mxsi_tangent_retract(
               (mxs_mat){left.a, t->n1, k, width});
   const mxs_status status =
       leading_factors(symmetric, mxs_cview(left.a, t->n1, width), mxs_cview(right.a, t->n2, width),
-                      mxs_view(F_U, t->n1, k), mxs_view(F_V, t->n2, k));
+                      mxs_view(F_U, t->n1, k), mxs_view(F_V, t->n2, k), lost);
   mxs_release(&room);
   return status;
 }

@@ -160,7 +160,8 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
   report_cores(run);
   say(run, "kernel", run->info.path[0] != '\0' ? run->info.path : run->info.operator_name);
   bytes_text(memory_bytes, memory);
-  (void)snprintf(line, sizeof line, "%s per rank", memory);
+  (void)snprintf(line, sizeof line, "%s%s per rank",
+                 run->settings.method == MXS_METHOD_AUTO ? "at most " : "", memory);
   say(run, "memory", line);
   (void)snprintf(line, sizeof line, "%s, BLAS kernel %s", run->machine.cpu,
                  run->machine.blas_kernel);
@@ -214,9 +215,9 @@ static void report_rate(mxsi_run *run, const mxsi_timings *timings) {
     (void)snprintf(limit, sizeof limit, ", %.2f of the limit %.3g GB/s",
                    mxsi_fraction_of_limit(timings), timings->limit * 1e-9);
   const double rate = timings->entries_s.mean * 1e-9;
-  (void)snprintf(line, sizeof line, "%lld passes over A: %.3g %s entries/s%s per rank%s",
-                 (long long)timings->visits, rate < 1e3 ? rate : 1e-3 * rate,
-                 rate < 1e3 ? "G" : "T", bytes, limit);
+  (void)snprintf(line, sizeof line, "%.4g passes over A: %.3g %s entries/s%s per rank%s",
+                 timings->visits, rate < 1e3 ? rate : 1e-3 * rate, rate < 1e3 ? "G" : "T", bytes,
+                 limit);
   say(run, "rate", line);
 }
 

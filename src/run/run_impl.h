@@ -154,7 +154,7 @@ typedef struct mxsi_timings {
   mxs_spread generate;  /**< of compute: making entries of A; 0 where A is stored */
   double wall;          /**< seconds on rank 0 */
   int64_t passes;       /**< one per iteration */
-  int64_t visits;       /**< passes over A: that of the start too */
+  double visits;        /**< passes over A: that of the start too */
   int64_t reduce_bytes; /**< of one iteration */
   mxs_spread entries_s; /**< entries of A that a rank visited per second of compute */
   mxs_spread bytes_s;   /**< the same in bytes; 0 where A is not stored */
