@@ -27,6 +27,7 @@ enum {
 #define STANDS_OUT 1.10
 #define GAIN_TO_RAISE 0.5 /* no other rank while a step takes more of ||R||^2 */
 #define GAIN_AT_REST 1e-4
+#define SLOW_GAIN 0.02    /* of steps that fit noise to a weak direction */
 #define STEP_AT_REST 1e-4 /* of X: what is left after a Newton step is about its square */
 #define AT_REST 0.02      /* gradient step, beside the error that noise makes */
 #define EXACT 1e-12
@@ -521,7 +522,8 @@ static int is_at_rest(const mxs_solver *s, const mxs_fit *fit, int weighted) {
   const int close = a->window > 0 || number[MXS_OPTIM_STEP] < STEP_AT_REST;
   return number[MXS_OPTIM_STATIONARY] > 0.0 || a->steps >= MOST_STEPS ||
          (number[MXS_OPTIM_GAIN] < GAIN_AT_REST && close) ||
-         (a->steps >= SLOW && fit->rank > 1 && fit->smallest < weak_value(s, fit));
+         (a->steps >= SLOW && number[MXS_OPTIM_GAIN] < SLOW_GAIN && fit->rank > 1 &&
+          fit->smallest < weak_value(s, fit));
 }
 
 /* One step of pursuit, and what follows from it. Collective. */
