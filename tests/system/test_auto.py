@@ -78,7 +78,7 @@ class Verdict(Auto):
         self.assertTrue(found["reason"])
         self.assertIn(f"not certified, {found['reason']}", self.last_line())
         warning, = self.outcome.lines("warning")
-        self.assertRegex(warning, r"3 r \(n1 \+ n2 - r\) of them, 129 for rank 1")
+        self.assertRegex(warning, r"three for each degree of freedom, 129 for rank 1 and 252 for rank 2")
         run = self.solve(self.gen("fewer.h5", rank=1, measurements=40), "fewer")
         self.assertEqual(self.certificate(run)["status"], "not certified")
         self.assertEqual(len(self.outcome.lines("warning")), 1)
@@ -95,6 +95,11 @@ class Verdict(Auto):
         self.assertEqual(self.certificate(run)["status"], "recovered")
         self.assertIn("\nhold_out: 0\n", (run / "config.yaml").read_text())
         self.solve(own, "refused", hold_out=0.1, code=78)
+
+    def test_k_below_the_rank(self):
+        run = self.solve(self.gen(rank=4, measurements=1500), k=2)
+        self.assertEqual(self.certificate(run)["status"], "not certified")
+        self.assertIn("give a larger k", self.last_line())
 
     def test_an_early_end_is_no_verdict(self):
         problem = self.gen(rank=2, measurements=1000, noise=0.3)
@@ -148,6 +153,25 @@ class Edges(Auto):
         self.assertEqual(np.count_nonzero(harness.product(run)), 0)
         found = self.certificate(run)
         self.assertEqual((found["status"], found["rank"], found["relative_error"]), ("recovered", 0, 0))
+
+    def test_symmetric(self):
+        """One factor, found from measurements and from less of them."""
+        for name, rank, m in (("many", 2, 500), ("few", 3, 90)):
+            plan = ref.plant(14, 14, rank, m, seed=5, sigma=np.linspace(1, 0.5, rank))
+            plan.V = plan.U
+            plan.y = plan.A @ (plan.U @ plan.U.T).ravel()
+            problem = harness.write_problem(self.dir / f"{name}.h5", plan)
+            run = self.solve(problem, name, model="symmetric")
+            U, V = harness.factors(run)
+            self.assertEqual(U.tobytes(), V.tobytes())
+            self.assert_same_bits(run, self.solve(problem, f"{name}3", np=3, model="symmetric"))
+            self.assert_close(harness.product(run), plan.U @ plan.U.T, 1e-9 if name == "many" else 2)
+            if name == "many":
+                self.assertEqual(self.certificate(run)["status"], "recovered")
+            last = harness.summary(run)["iterations"]
+            for number, stop in enumerate((1, last // 2, last - 1)):
+                self.solve(problem, f"{name}-parts", np=1 + number, model="symmetric", max_iterations=stop)
+            self.assert_same_bits(run, self.solve(problem, f"{name}-parts", np=2, model="symmetric"))
 
     def test_refusals(self):
         problem = self.gen(rank=2, measurements=300)
