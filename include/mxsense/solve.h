@@ -206,7 +206,8 @@ typedef enum mxs_doubt {
   MXS_DOUBT_WIDE,
   MXS_DOUBT_DEPENDS,
   MXS_DOUBT_TAILS,
-  MXS_DOUBT_UNFINISHED
+  MXS_DOUBT_UNFINISHED,
+  MXS_DOUBT_UNSEEN
 } mxs_doubt;
 
 /** What is known of ||X - X*||_F / ||X*||_F. `recovered`: below 1e-6 by held-out measurements

@@ -253,6 +253,7 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
   *fit = (mxs_fit){.n1 = p->n1,
                    .n2 = p->n2,
                    .rank = t->k,
+                   .freedom = freedom(s, t->k),
                    .m = at->train,
                    .held = at->held,
                    .scale2 = p->scale2,
@@ -262,13 +263,6 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
                    .norm = sqrt(square),
                    .smallest = singular_value(s, t->k - 1)};
   return at->G != NULL ? mxs_optim_outside(&t->optim, 1, &fit->outside) : MXS_OK;
-}
-
-/* How the residuals are distributed. Collective. */
-static mxs_status look_closer(mxs_solver *s, mxs_fit *fit) {
-  fit->moments = 1;
-  return mxs_objective_moments(s->objective, &s->points[0], fit->norm * sqrt(fit->scale2),
-                               sqrt(2.0 * fit->loss), fit->train, fit->held_out);
 }
 
 static double relative(const mxs_solver *s) {
@@ -297,10 +291,7 @@ static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
   *certificate = mxs_certify(&fit);
-  if (certificate->status == MXS_RECOVERED_UP_TO_NOISE) {
-    MXS_TRY(look_closer(s, &fit));
-    *certificate = mxs_certify(&fit);
-  }
+  MXS_TRY(mxs_look_closer(s->objective, s->problem, &s->points[0], &fit, certificate));
   if (certificate->status == MXS_RECOVERED_UP_TO_NOISE &&
       !(relative_step(s) <= AT_REST * certificate->relative_error)) {
     certificate->status = MXS_NOT_CERTIFIED;
