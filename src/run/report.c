@@ -280,15 +280,18 @@ static void report_verdict(mxsi_run *run, const mxs_result *result) {
   const mxs_certificate *c = &result->certificate;
   char elapsed[32], error[ERROR_SIZE], test[64] = "";
   const char *doubt = c->given ? mxs_doubt_text(c->doubt) : "no measurements were held out";
+  const int bounded = c->status == MXS_NOT_CERTIFIED && result->reason != MXS_REASON_TARGET &&
+                      c->rank >= run->settings.k.values[0];
   error_text(c, error);
   if (!isnan(result->test_error))
     (void)snprintf(test, sizeof test, ", test error %.3e", result->test_error);
   mxsi_duration_text(result->seconds, elapsed);
   mxsi_log_line(&run->log, MXSI_BOTH,
-                "%s%s%s: rank %lld%s%s, residual %.3e, %.3g passes over A, %s",
+                "%s%s%s: rank %lld%s%s, residual %.3e, %.3g passes over A, %s%s",
                 mxs_certificate_text(c->status), doubt[0] != '\0' ? ", " : "", doubt,
                 (long long)(c->given ? c->rank : result->rank_estimate), error, test,
-                result->relative_residual, result->passes_over_A, elapsed);
+                result->relative_residual, result->passes_over_A, elapsed,
+                bounded ? "; k allows no larger rank: give a larger k" : "");
 }
 
 void mxsi_report_end(mxsi_run *run,

@@ -195,9 +195,9 @@ static void warn_of_few(const mxs_solver *s, double margin) {
   if (!few && margin > STANDS_OUT)
     return;
   mxsi_solver_tell(s, 1,
-                   "%lld measurements to fit may be too few%s: a matrix of rank r takes about 3 r "
-                   "(n1 + n2 - r) of them, %lld for rank 1 and %lld for rank 2, and more where "
-                   "they are noisy",
+                   "%lld measurements to fit may be too few%s: a matrix takes about three for each "
+                   "degree of freedom, %lld for rank 1 and %lld for rank 2, and more where they "
+                   "are noisy",
                    (long long)p->m_train,
                    few ? "" : ", since no direction of their back-projection stands out of noise",
                    3 * (long long)freedom(s, 1), 3 * (long long)freedom(s, 2));
