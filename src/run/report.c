@@ -187,23 +187,27 @@ static void report_table(mxsi_run *run, const mxsi_timings *timings) {
   report_share(run, "compute", timings->compute, timings->wall);
   report_share(run, "  generate", timings->generate, timings->wall);
   report_share(run, "reduce", timings->reduce, timings->wall);
+  report_share(run, "inner", timings->inner, timings->wall);
   report_share(run, "metrics", timings->metrics, timings->wall);
   report_share(run, "checkpoint", timings->checkpoint, timings->wall);
 }
 
 static void report_time(mxsi_run *run, const mxsi_timings *timings) {
   const double percent = timings->wall > 0 ? 100 / timings->wall : 0;
-  char line[256], elapsed[32], generate[48] = "";
+  char line[256], elapsed[32], generate[48] = "", inner[48] = "";
   mxsi_duration_text(timings->wall, elapsed);
   if (timings->generate.mean > 0)
     (void)snprintf(generate, sizeof generate, " (%.0f %% entries of A)",
                    percent * timings->generate.mean);
-  (void)snprintf(line, sizeof line,
-                 "%s: compute %.0f %%%s, reduce %.0f %%, metrics %.0f %%, checkpoint %.0f %%, load "
-                 "%.0f %%",
-                 elapsed, percent * timings->compute.mean, generate, percent * timings->reduce.mean,
-                 percent * timings->metrics.mean, percent * timings->checkpoint.mean,
-                 percent * timings->load.mean);
+  if (timings->inner.mean > 0)
+    (void)snprintf(inner, sizeof inner, "inner solve %.0f %%, ", percent * timings->inner.mean);
+  (void)snprintf(
+      line, sizeof line,
+      "%s: compute %.0f %%%s, reduce %.0f %%, %smetrics %.0f %%, checkpoint %.0f %%, load "
+      "%.0f %%",
+      elapsed, percent * timings->compute.mean, generate, percent * timings->reduce.mean, inner,
+      percent * timings->metrics.mean, percent * timings->checkpoint.mean,
+      percent * timings->load.mean);
   say(run, "time", line);
 }
 
