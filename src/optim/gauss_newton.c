@@ -275,8 +275,7 @@ static mxs_status step(inner *s) {
   set_weights(s);
   MXS_TRY(solve(s));
   new_point(s);
-  const double enough =
-      o->options->method == MXS_METHOD_AUTO ? 0.0 : 0.1 * o->options->tolerance;
+  const double enough = o->options->method == MXS_METHOD_AUTO ? 0.0 : 0.1 * o->options->tolerance;
   o->number[MXS_OPTIM_STATIONARY] = !s->weighted && o->number[STEP] <= fmax(enough, 1e-14);
   double lost = 0.0;
   MXS_TRY(mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V, &lost));

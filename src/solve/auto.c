@@ -153,6 +153,7 @@ static mxs_status enter_pursuit(
   const int64_t old = t->k;
   const int64_t k = keep + more;
   const int64_t rows[2] = {p->n1, p->n2};
+  const double sign = unit < 0.0 ? -1.0 : 1.0;
   double *copy = NULL;
   MXS_TRY(mxs_comm_agree(p->comm, mxs_alloc((p->n1 + p->n2) * k, sizeof *copy, &copy)));
   for (int side = 0; side < 2; side++) {
@@ -162,8 +163,9 @@ static mxs_status enter_pursuit(
       for (int64_t j = 0; j < keep; j++)
         to[i * k + j] = F[i * old + j];
       for (int64_t j = 0; j < more; j++)
-        to[i * k + keep + j] =
-            sqrt(from->s[j] * unit) * (side == 0 ? from->left : from->right)[i * from->count + j];
+        to[i * k + keep + j] = (side == 0 ? sign * from->left[i * from->count + j]
+                                          : from->right[i * from->count + j]) *
+                               sqrt(from->s[j] * fabs(unit));
     }
   }
   mxs_status status = enter(s, MXSI_STAGE_PURSUE, k);
@@ -390,6 +392,13 @@ static mxs_status enter_descent(mxs_solver *s) {
   return MXS_OK;
 }
 
+/* What X lacks, in units of what G has of it: G is minus that, and smaller by what the fit has
+ * taken up. */
+static double missing_unit(const mxs_solver *s) {
+  const double m = (double)s->at[0].train;
+  return -m / (m - (double)freedom(s, s->trajectory[0].k)) / s->problem->scale2;
+}
+
 /* Too few measurements are left over to see a direction that is missing, and there is room for it.
  */
 static int is_short(const mxs_solver *s) {
@@ -403,7 +412,6 @@ static int is_short(const mxs_solver *s) {
 static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
   mxsi_auto *a = &s->automatic;
   mxsi_trajectory *t = only(s);
-  const double m = (double)s->at[0].train;
   a->attempt++;
   if (a->attempt == 2) {
     if (is_short(s)) {
@@ -413,8 +421,7 @@ static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
                        (long long)t->k + 1);
       a->steps = 0;
       a->lowered = 0;
-      return enter_pursuit(s, t->k, outside, 1,
-                           m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
+      return enter_pursuit(s, t->k, outside, 1, missing_unit(s));
     }
     a->attempt++;
   }
@@ -554,8 +561,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
     const int64_t more = found < room ? found : room;
     mxsi_solver_tell(s, 0, "rank raised from %lld to %lld", (long long)t->k,
                      (long long)t->k + (long long)more);
-    return enter_pursuit(s, t->k, outside, more,
-                         m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
+    return enter_pursuit(s, t->k, outside, more, missing_unit(s));
   }
   if (exact || is_at_rest(s, &fit, weighted)) {
     t->optim.number[MXS_OPTIM_STATIONARY] = 0.0;
