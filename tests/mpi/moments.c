@@ -176,6 +176,10 @@ static void moments_have_the_same_bits(void **state) {
   }
 }
 
+typedef struct gradients {
+  double U[N1 * K], V[N2 * K], X[ENTRIES];
+} gradients;
+
 /* They do not disturb the evaluation that the next step goes by. */
 static void evaluations_stay(void **state) {
   (void)state;
@@ -186,17 +190,17 @@ static void evaluations_stay(void **state) {
     mxs_objective *o = create(p, 1, 1);
     mxs_evaluation out = {0};
     mxs_requests requests = {0};
-    double before[(N1 + N2) * K + ENTRIES], after[(N1 + N2) * K + ENTRIES];
-    double *const copies[2] = {before, after};
+    gradients copies[2];
+    memset(copies, 0, sizeof copies);
     assert_ok(mxs_objective_keep_gradient(o));
     assert_ok(mxs_objective_pass(o, &view, &requests, &out));
     for (int i = 0; i < 2; i++) {
-      memcpy(copies[i], out.gU, N1 * K * sizeof(double));
-      memcpy(copies[i] + N1 * K, out.gV, N2 * K * sizeof(double));
-      memcpy(copies[i] + (N1 + N2) * K, out.G, ENTRIES * sizeof(double));
+      memcpy(copies[i].U, out.gU, sizeof copies[i].U);
+      memcpy(copies[i].V, out.gV, sizeof copies[i].V);
+      memcpy(copies[i].X, out.G, sizeof copies[i].X);
       (void)look(o, &samples[0], &at);
     }
-    assert_everywhere(mpi_test_same_bits(before, after, sizeof before));
+    assert_everywhere(mpi_test_same_bits(&copies[0], &copies[1], sizeof copies[0]));
     mxs_objective_destroy(&o);
     mxs_problem_destroy(&p);
   }
