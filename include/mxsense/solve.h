@@ -150,6 +150,9 @@ typedef struct mxs_solve_options {
   mxs_svd_route svd;
 } mxs_solve_options;
 
+/** Gradient descent, the method that all options apply to; MXS_METHOD_AUTO needs a problem with
+ *  held-out measurements (mxs_problem_options.hold_out, 0.1 is usual) to certify anything. Local.
+ */
 MXS_API mxs_solve_options mxs_solve_defaults(void);
 
 /** Why a solve ended. Values > 0: finished; < 0: stopped early or failed numerically. */
@@ -186,6 +189,9 @@ typedef struct mxs_hooks {
    * residual among the `running` ones. Logically collective. */
   void (*progress)(
       void *ctx, int64_t iteration, int64_t running, double loss, double relative_residual);
+  /** What the method auto has decided or found, in a line; `warning`: something is wrong with the
+   *  problem. Of the iteration after which it did. Logically collective, the same on all ranks. */
+  void (*tell)(void *ctx, int64_t iteration, int warning, const char *text);
   /** Save the solver's state now (mxs_solver_state()); `iteration` updates are in it. Called when a
    *  hook asked for it, and at every end but divergence; `reason` tells which. Collective. */
   mxs_status (*checkpoint)(void *ctx, int64_t iteration, mxs_reason reason);
@@ -209,14 +215,16 @@ typedef enum mxs_doubt {
   MXS_DOUBT_WEAKEST,
   MXS_DOUBT_WIDE,
   MXS_DOUBT_DEPENDS,
-  MXS_DOUBT_TAILS
+  MXS_DOUBT_TAILS,
+  MXS_DOUBT_UNFINISHED,
+  MXS_DOUBT_UNSEEN
 } mxs_doubt;
 
 /** What is known of ||X - X*||_F / ||X*||_F. `recovered`: below 1e-6 by held-out measurements
  * alone, whatever the noise is. `recovered up to noise`: all that would show another minimum, rank
  * or model does not show. NaN where not defined. */
 typedef struct mxs_certificate {
-  int given; /**< 0: the method gives none */
+  int given; /**< 0: the method gives none, or nothing is held out */
   mxs_certificate_status status;
   mxs_doubt doubt;
   int64_t rank;
@@ -273,9 +281,10 @@ typedef struct mxs_profile {
   double compute_s;  /**< residual and gradient, making entries included */
   double generate_s; /**< making the entries of a generated ensemble */
   double reduce_s, metrics_s, checkpoint_s;
-  double inner_s;       /**< least squares of gauss_newton, with their sums over the ranks, beside
-                           the above */
-  int64_t passes;       /**< over this rank's measurements */
+  double
+      inner_s; /**< least squares of gauss_newton, with their sums over the ranks, beside the above
+                */
+  double passes;        /**< visits to all measurements */
   int64_t reduce_bytes; /**< payload of one iteration's allreduce */
   int threads;          /**< in use: one where the operator does not `plan` */
 } mxs_profile;
@@ -312,6 +321,10 @@ MXS_API MXS_CHECKED mxs_status mxs_solver_run(mxs_solver *solver,
  * one reached it, or what ended one of them. Local. */
 MXS_API mxs_reason mxs_reason_of_all(const mxs_result *results, int64_t count);
 
+/** What MXS_METHOD_AUTO is at, "pursuit", "descent" or "polish", and of other methods ""; `rank`:
+ *  columns of the factors of the first trajectory. Local. */
+MXS_API const char *mxs_solver_stage(const mxs_solver *solver, int64_t *rank);
+
 MXS_API mxs_profile mxs_solver_profile(const mxs_solver *solver);
 
 /** The factors of a trajectory, with MXS_STOP_VALIDATION those of its best point so far; owned by
@@ -333,6 +346,7 @@ typedef struct mxs_array {
   int is_integer;
   int64_t rows, cols; /**< contiguous, row-major */
   void *data;         /**< double * or int64_t *, owned by the solver */
+  int optional;       /**< a checkpoint of an earlier release may lack it: then it stays as it is */
 } mxs_array;
 
 /** Everything that is needed to go on: save all arrays; to resume, create a solver with the same

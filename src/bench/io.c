@@ -110,8 +110,8 @@ mxs_status mxs_bench_measure_io(
   MXS_TRY(mxs_comm_agree(comm, mxs_alloc(count, sizeof *factors, &factors)));
   for (int64_t j = 0; j < count; j++)
     factors[j] = 1.0 / (double)(j + 1);
-  mxs_array arrays[] = {{"factors/U", 0, rows_U, k, factors},
-                        {"factors/V", 0, rows_V, k, factors + rows_U * k}};
+  mxs_array arrays[] = {{"factors/U", 0, rows_U, k, factors, 0},
+                        {"factors/V", 0, rows_V, k, factors + rows_U * k, 0}};
   out->bytes = (double)count * (double)sizeof(double);
   mxs_status status = comm->rank == 0 ? make_directory(dir, path) : MXS_OK;
   status = mxs_comm_agree(comm, status);

@@ -227,6 +227,8 @@ mxs_status mxs_ckpt_doubles(const mxs_ckpt *ckpt, const char *name, const mxs_ar
 mxs_status mxs_ckpt_fill(const mxs_ckpt *ckpt, mxs_array *arrays, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
     const mxs_array *from = find(ckpt, arrays[i].name);
+    if (from == NULL && arrays[i].optional)
+      continue;
     if (from == NULL)
       return mxs_fail(MXS_ERR_DATA, "%s: there is no /%s", ckpt->path, arrays[i].name);
     if (from->rows != arrays[i].rows || from->cols != arrays[i].cols ||

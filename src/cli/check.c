@@ -52,7 +52,8 @@ static void print_shapes(const mxs_cli_session *session,
                          const mxs_cli_plan *p) {
   const mxs_problem_header *file = &p->file;
   const double sizes = (double)(file->n1 + file->n2);
-  const double trained = (double)p->shape.m * (1.0 - settings->hold_out);
+  const double hold_out = mxs_settings_hold_out(settings, file->m, file->m_validation);
+  const double trained = (double)p->shape.m * (1.0 - hold_out);
   const double freedom = (double)p->shape.k * (sizes - (double)p->shape.k);
   mxs_cli_print(session, "settings    fit together\n");
   mxs_cli_print(session, "problem     %s: X is %lld x %lld, m = %lld, %lld held out\n",
@@ -112,6 +113,14 @@ static void print_memory(const mxs_cli_session *session, const mxs_cli_plan *p) 
     mxs_cli_print_size(session, least);
   }
   mxs_cli_print(session, "\n");
+  if (p->jacobian_bytes > 0.0) {
+    mxs_cli_print(session, "            of it ");
+    mxs_cli_print_size(session, p->jacobian_bytes);
+    mxs_cli_print(session,
+                  " for the Jacobian if the rank comes to %lld: 4 (n1 + n2) r bytes a measurement "
+                  "at rank r, over all ranks at most jacobian_memory\n",
+                  (long long)p->rank);
+  }
   if (least > 0.0 && p->memory_bytes > least)
     mxs_cli_warning(session, "the solve needs more memory than its nodes have: use more nodes, or "
                              "storage: f32 or stream");
@@ -139,7 +148,8 @@ static void print_disk(const mxs_cli_session *session,
                        const mxs_cli_plan *p) {
   const double columns = 16.0 + 10.0;
   const double rows =
-      (double)fields->settings.max_iterations / (double)fields->settings.metrics_every + 1.0;
+      (double)mxs_settings_iterations(&fields->settings) / (double)fields->settings.metrics_every +
+      1.0;
   const double factors = 8.0 * (double)(p->file.n1 + p->file.n2) * (double)p->shape.k;
   const double checkpoint = factors + 8.0 * rows * columns;
   const double needed = 3.0 * checkpoint + 20.0 * rows * columns;
@@ -157,7 +167,7 @@ static void print_disk(const mxs_cli_session *session,
     mxs_cli_warning(session, "the run directory's file system has too little space");
 }
 
-static mxs_status print_time(const mxs_cli_session *session, const mxs_cli_plan *p) {
+static mxs_status print_time(const mxs_cli_session *session, const mxs_cli_plan *p, int automatic) {
   mxs_bench_model model;
   MXS_TRY(mxs_cli_plan_time(session, p, &model));
   const double compute = model.kernel_s + model.factors_s + model.commit_s;
@@ -165,6 +175,11 @@ static mxs_status print_time(const mxs_cli_session *session, const mxs_cli_plan 
                 "time        about %.3g seconds per iteration: %.3g compute, %.3g allreduce, %.3g "
                 "metrics\n",
                 model.seconds, compute, model.reduce_s, model.metrics_s);
+  if (automatic)
+    mxs_cli_print(session,
+                  "            of a pass with k columns: the method auto takes 10 to 40 where it "
+                  "finds the rank soon, up to some 100 or more where not, and in each reads the "
+                  "Jacobian about 10 times\n");
   mxs_cli_print(session, "            measured on a sample of %lld measurements per rank, ",
                 (long long)model.sample);
   if (model.kernel.bytes > 0)
@@ -206,7 +221,7 @@ static mxs_status check_problem(const mxs_cli_session *session,
   print_shapes(session, settings, p);
   print_memory(session, p);
   print_disk(session, fields, p);
-  return print_time(session, p);
+  return print_time(session, p, settings->method == MXS_METHOD_AUTO);
 }
 
 static mxs_status check(mxs_cli_session *session,

@@ -176,6 +176,24 @@ static void print_replica_results(const mxs_cli_session *session, const json_t *
   }
 }
 
+/* The verdict of the method auto: its words, then its numbers. */
+static void print_certificate(const mxs_cli_session *session, const json_t *certificate) {
+  static const char *const keys[] = {"rank", "relative_error", "low", "high", "bound", "noise_std"};
+  const char *status = json_string_value(json_object_get(certificate, "status"));
+  const char *reason = json_string_value(json_object_get(certificate, "reason"));
+  const char *basis = json_string_value(json_object_get(certificate, "basis"));
+  if (status == NULL)
+    return;
+  mxs_cli_print(session, "  %-17s %s", "certificate", status);
+  if (reason != NULL && reason[0] != '\0')
+    mxs_cli_print(session, ": %s", reason);
+  for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+    print_number(session, certificate, keys[i]);
+  mxs_cli_print(session, "\n");
+  if (basis != NULL)
+    mxs_cli_print(session, "  %-17s %s\n", "", basis);
+}
+
 static mxs_status print_summary(const mxs_cli_session *session, const char *path) {
   static const char *const keys[] = {"reason",     "iterations",        "best_iteration",
                                      "loss",       "relative_residual", "validation_loss",
@@ -190,8 +208,7 @@ static mxs_status print_summary(const mxs_cli_session *session, const char *path
     return mxs_fail(MXS_ERR_DATA, "%s:%d: not valid JSON: %s", path, error.line, error.text);
   for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
     print_value(session, keys[i], json_object_get(summary, keys[i]));
-  const json_t *status = json_object_get(json_object_get(summary, "certificate"), "status");
-  print_value(session, "certificate", status);
+  print_certificate(session, json_object_get(summary, "certificate"));
   print_replica_results(session, json_object_get(summary, "replicas"));
   json_decref(summary);
   return MXS_OK;

@@ -85,7 +85,10 @@ mxs_status mxs_cli_plan_make(const mxs_cli_session *session,
   plan->read_bytes = settings->storage == MXS_STORAGE_STREAM
                          ? (double)plan->busiest.rows * row_bytes(&plan->shape)
                          : 0.0;
-  plan->memory_bytes = memory_of(plan);
+  const mxs_problem_size size = {plan->shape.n1, plan->shape.n2, plan->shape.m, plan->busiest.rows,
+                                 plan->shape.ensemble};
+  plan->jacobian_bytes = mxs_settings_jacobian_bytes(settings, &size, &plan->rank);
+  plan->memory_bytes = memory_of(plan) + plan->jacobian_bytes;
   return MXS_OK;
 }
 

@@ -13,7 +13,9 @@ typedef struct mxs_cli_plan {
   mxs_problem_header file;
   mxs_bench_shape shape;
   mxs_bench_shard busiest;
-  double memory_bytes; /**< of the busiest rank */
+  double memory_bytes;   /**< of the busiest rank */
+  double jacobian_bytes; /**< of them the Jacobian's, of factors of `rank` columns; 0: none */
+  int64_t rank;
   double read_bytes; /**< of A, that the busiest rank reads from the file at every pass; 0: none */
 } mxs_cli_plan;
 

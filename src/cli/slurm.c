@@ -123,7 +123,7 @@ static mxs_status plan_job(const mxs_cli_session *session,
   out->minutes = (int64_t)fmax(1.0, ceil(fields->time_s / MINUTE)); /* 0 would be no limit */
   out->lead_s = out->minutes * MINUTE / 4 < LEAD_S ? out->minutes * MINUTE / 4 : LEAD_S;
   out->iteration_s = model.seconds;
-  out->total_s = model.seconds * (double)fields->settings.max_iterations;
+  out->total_s = model.seconds * (double)mxs_settings_iterations(&fields->settings);
   const int fits =
       time_reserve * out->total_s + (double)out->lead_s <= (double)(out->minutes * MINUTE);
   if (fields->array != NULL)
@@ -370,7 +370,7 @@ static void report(const mxs_cli_session *session, const slurm_fields *fields, c
   mxs_cli_print(session, " per iteration on a machine like this one, ");
   print_span(session, job->total_s);
   mxs_cli_print(session, " for all %lld, where the tolerance does not end it before\n",
-                (long long)fields->settings.max_iterations);
+                (long long)mxs_settings_iterations(&fields->settings));
   mxs_cli_print(session, "submit      sbatch %s\n", fields->output);
   if (job->kind == KIND_ARRAY && job->total_s * time_reserve > (double)(job->minutes * MINUTE))
     mxs_cli_warning(session, "a task may need more than its time: submit the array again then, and "

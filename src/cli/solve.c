@@ -6,18 +6,19 @@
 static const char before[] =
     "Usage: mxsense solve [SETTINGS.yaml] [--KEY VALUE ...] -o DIR\n"
     "\n"
-    "Minimises f(U, V) = 1/(2m) sum_i (<A_i, U V^T> - y_i)^2 by gradient descent from a\n"
-    "small random start, and keeps checkpoints, metrics and a summary in DIR. When DIR\n"
+    "Finds a matrix of low rank, U V^T, from measurements y_i = <A_i, X>: minimises\n"
+    "f(U, V) = 1/(2m) sum_i (<A_i, U V^T> - y_i)^2, and tells from measurements that it\n"
+    "kept out whether that is X. Checkpoints, metrics and a summary go to DIR. When DIR\n"
     "holds a checkpoint, the same line goes on from there. Every setting is a key of\n"
     "the YAML file and an option; an option wins. DIR/config.yaml repeats the run.\n";
 
 static const char after[] =
     "Examples:\n"
-    "  mxsense solve --problem p.h5 --k 10 -o run1\n"
+    "  mxsense solve --problem p.h5 -o run1\n"
     "  mpirun -n 16 mxsense solve run.yaml --seed 7 -o run7\n"
     "  mxsense solve run1/config.yaml --max_iterations 20000 -o run1\n"
-    "  mpirun -n 2 mxsense solve run.yaml --threads 16 --alpha 1e-2,1e-3,1e-4 -o sweep\n"
-    "  mxsense solve --problem p.h5 --replicas 20 -o seeds\n"
+    "  mpirun -n 2 mxsense solve run.yaml --method gd --alpha 1e-2,1e-3,1e-4 -o sweep\n"
+    "  mxsense solve --problem p.h5 --method gd --replicas 20 -o seeds\n"
     "\n"
     "Signals: SIGUSR1 or a file DIR/STOP: write a checkpoint and stop; SIGUSR2: write a\n"
     "checkpoint and go on; SIGTERM: as SIGUSR1, as far as the launcher leaves time.\n"

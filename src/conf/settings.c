@@ -4,6 +4,13 @@
 #include <stdio.h>
 #include <string.h>
 
+enum {
+  LEAST_TO_HOLD_OUT = 10, /* measurements; fewer are all needed */
+  AUTO_ITERATIONS = 100
+};
+
+#define HELD_OUT 0.1
+
 static const mxs_choice models[] = {
     {"asymmetric", MXS_MODEL_ASYMMETRIC}, {"symmetric", MXS_MODEL_SYMMETRIC}, {NULL, 0}};
 static const mxs_choice methods[] = {{"auto", MXS_METHOD_AUTO},
@@ -59,10 +66,11 @@ static const mxs_option options[] = {
              "directory; on resume its content must be the same"},
     {FIELD(measurements), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
      .high = INFINITY, .section = "Problem", .help = "use the first N measurements only"},
-    {FIELD(hold_out), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = 1,
-     .flags = MXS_OPTION_BELOW_HIGH, .section = "Problem",
+    {FIELD(hold_out), .type = MXS_OPTION_REAL, .preset = "auto", .automatic = "auto", .low = 0,
+     .high = 1, .flags = MXS_OPTION_BELOW_HIGH, .section = "Problem",
      .help = "fraction of the measurements kept out of the gradient, to validate on; not with a "
-             "file that has its own held-out measurements"},
+             "file that has its own held-out measurements; auto: 0.1 for the method auto with ten "
+             "measurements or more and none held out in the file, else 0"},
     {FIELD(storage), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = storages,
      .section = "Problem",
      .help =
@@ -72,19 +80,19 @@ static const mxs_option options[] = {
     {FIELD(model), .type = MXS_OPTION_CHOICE, .preset = "asymmetric", .choices = models,
      .section = "Method",
      .help = "the unknown matrix is U V^T, or symmetric: U U^T, positive semidefinite"},
-    {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "gd", .choices = methods,
+    {FIELD(method), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = methods,
      .section = "Method",
-     .help =
-         "auto: from the data alone to a matrix and a certificate: finds the rank, start and "
-         "steps; gd: gradient descent on both factors from a small start; nesterov: with momentum; "
-         "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
-         "does not depend on the condition of X; agn: the same, one factor at a time; "
-         "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
-         "compressed Jacobian, ten to twenty passes over A"},
+     .help = "auto: from the data alone to a matrix and a certificate: finds the rank, start and "
+             "steps, one run at a time; gd: gradient descent on both factors from a small start; "
+             "nesterov: with momentum; "
+             "sgd: on batches; scaled_gd: preconditioned by the factors' Gram matrices, its speed "
+             "does not depend on the condition of X; agn: the same, one factor at a time; "
+             "riemannian_gd: on the matrices of rank k; gauss_newton: least squares on the "
+             "compressed Jacobian, ten to twenty passes over A"},
     {FIELD(k), .type = MXS_OPTION_INTEGERS, .preset = "auto", .automatic = "auto", .low = 1,
      .high = INFINITY, .section = "Method",
-     .help =
-         "columns of the factors, at least the rank looked for; auto: min(n1, n2) / 4, at least 2"},
+     .help = "columns of the factors, at least the rank looked for; with method: auto the largest "
+             "rank that it looks for; auto: min(n1, n2) / 4, at least 2"},
     {FIELD(step), .type = MXS_OPTION_REALS, .preset = "auto", .automatic = "auto", .low = 0,
      .high = INFINITY, .flags = MXS_OPTION_ABOVE_LOW, .section = "Method",
      .help =
@@ -165,7 +173,8 @@ static const mxs_option options[] = {
      .help = "stop after so many iterations, counted from the first start, not from a resume"},
     {FIELD(tolerance), .type = MXS_OPTION_REAL, .preset = "1e-8", .low = 0, .high = INFINITY,
      .flags = MXS_OPTION_MAY_CHANGE, .section = "Stopping",
-     .help = "stop when the relative residual norm(R)/norm(y) is at most this; 0: never"},
+     .help = "stop when the relative residual norm(R)/norm(y) is at most this; 0: never; method: "
+             "auto knows itself when it is done"},
     {FIELD(stop), .type = MXS_OPTION_CHOICE, .preset = "tolerance", .choices = stops,
      .section = "Stopping",
      .help =
@@ -275,10 +284,46 @@ int64_t mxs_settings_replicas(const mxs_settings *settings) {
   return most;
 }
 
-void mxs_settings_resolve(mxs_settings *settings, int64_t n1, int64_t n2) {
+double mxs_settings_hold_out(const mxs_settings *settings, int64_t m, int64_t m_validation) {
+  const int64_t used = settings->measurements > 0 ? settings->measurements : m;
+  if (!isnan(settings->hold_out))
+    return settings->hold_out;
+  return settings->method == MXS_METHOD_AUTO && m_validation == 0 && used >= LEAST_TO_HOLD_OUT
+             ? HELD_OUT
+             : 0.0;
+}
+
+void mxs_settings_resolve(
+    mxs_settings *settings, int64_t n1, int64_t n2, int64_t m, int64_t m_validation) {
   if (settings->k.count == 1)
     settings->k.values[0] = mxs_settings_k(settings, n1, n2);
+  settings->hold_out = mxs_settings_hold_out(settings, m, m_validation);
   settings->replicas = mxs_settings_replicas(settings);
+}
+
+double mxs_settings_jacobian_bytes(const mxs_settings *settings,
+                                   const mxs_problem_size *size,
+                                   int64_t *rank) {
+  const int64_t sides = size->n1 + size->n2;
+  const int64_t most = mxs_settings_k(settings, size->n1, size->n2);
+  const int automatic = settings->method == MXS_METHOD_AUTO;
+  *rank = most;
+  if ((!automatic && settings->method != MXS_METHOD_GAUSS_NEWTON) ||
+      size->ensemble == MXS_ENSEMBLE_FAST)
+    return 0.0;
+  /* More columns than measurements can tell are not tried. */
+  while (automatic && *rank > 1 && *rank * (sides - *rank) >= size->m)
+    --*rank;
+  const double row = (double)sizeof(float) * (double)sides * (double)*rank;
+  const double share = 1e9 * settings->jacobian_memory * (double)size->rows / (double)size->m;
+  const double bytes = row * (double)size->rows;
+  return automatic && bytes > share ? share : bytes;
+}
+
+int64_t mxs_settings_iterations(const mxs_settings *settings) {
+  return settings->method == MXS_METHOD_AUTO && settings->max_iterations > AUTO_ITERATIONS
+             ? AUTO_ITERATIONS
+             : settings->max_iterations;
 }
 
 mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r) {
@@ -372,6 +417,46 @@ static mxs_status check_method(const mxs_settings *settings) {
   return MXS_OK;
 }
 
+/* A setting that the method auto decides must have its default. */
+static mxs_status check_default(const mxs_settings *settings,
+                                const mxs_settings *defaults,
+                                const char *key) {
+  const int index = mxs_table_find(&mxs_settings_table, key);
+  mxs_text given = {0};
+  mxs_text preset = {0};
+  mxs_status status = mxs_table_format(&mxs_settings_table, settings, index, &given);
+  if (status == MXS_OK)
+    status = mxs_table_format(&mxs_settings_table, defaults, index, &preset);
+  if (status == MXS_OK && strcmp(given.data, preset.data) != 0)
+    status = mxs_fail(MXS_ERR_SETTINGS,
+                      "%s: %.80s does not go with method: auto, which finds its own way: leave it "
+                      "out, or choose another method, such as method: gd",
+                      key, given.data);
+  mxs_release(&given.data);
+  mxs_release(&preset.data);
+  return status;
+}
+
+/* What the method auto would silently ignore. */
+static mxs_status check_auto(const mxs_settings *settings) {
+  static const char *const decided[] = {"step", "label_noise", "init", "alpha", "stop"};
+  if (mxs_settings_replicas(settings) > 1)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "%s: method: auto is one run at a time: give one value, or choose another "
+                    "method, such as method: gd",
+                    settings->k.count > 1       ? "k"
+                    : settings->seed.count > 1  ? "seed"
+                    : settings->alpha.count > 1 ? "alpha"
+                    : settings->step.count > 1  ? "step"
+                                                : "replicas");
+  mxs_settings defaults;
+  mxs_status status = mxs_settings_defaults(&defaults);
+  for (size_t i = 0; i < sizeof decided / sizeof decided[0] && status == MXS_OK; i++)
+    status = check_default(settings, &defaults, decided[i]);
+  mxs_settings_clear(&defaults);
+  return status;
+}
+
 mxs_status mxs_settings_check(const mxs_settings *settings) {
   if (settings->problem == NULL)
     return mxs_fail(
@@ -385,7 +470,8 @@ mxs_status mxs_settings_check(const mxs_settings *settings) {
   if (settings->quiet != 0 && settings->verbose != 0)
     return mxs_fail(MXS_ERR_SETTINGS, "quiet: cannot be combined with verbose: drop one");
   MXS_TRY(check_method(settings));
-  return check_replicas(settings);
+  MXS_TRY(check_replicas(settings));
+  return settings->method == MXS_METHOD_AUTO ? check_auto(settings) : MXS_OK;
 }
 
 mxs_status mxs_settings_echo(const mxs_settings *settings, char **text) {
@@ -461,11 +547,14 @@ int mxs_settings_same(const char *stored, const char *now, const char *key) {
          is_same(&before, &after);
 }
 
-mxs_status mxs_settings_compatible(const char *stored, const char *now) {
+/* Lines of `now` against those of then. A key that was not there then had the effect of its preset.
+ */
+static mxs_status compare_lines(const char *stored, const char *presets, const char *now) {
   echo_line line = {0};
   echo_line other = {0};
   for (const char *p = read_line(now, &line); p != NULL; p = read_line(p, &line)) {
-    (void)find_line(stored, &line, &other);
+    if (!find_line(stored, &line, &other))
+      (void)find_line(presets, &line, &other);
     if (!may_change(&line))
       MXS_TRY(same_value(&other, &line));
   }
@@ -473,4 +562,17 @@ mxs_status mxs_settings_compatible(const char *stored, const char *now) {
     if (!find_line(now, &line, &other) && !may_change(&line))
       MXS_TRY(same_value(&line, &other));
   return MXS_OK;
+}
+
+mxs_status mxs_settings_compatible(const char *stored, const char *now) {
+  mxs_settings presets;
+  char *text = NULL;
+  mxs_status status = mxs_settings_defaults(&presets);
+  if (status == MXS_OK)
+    status = mxs_settings_echo(&presets, &text);
+  if (status == MXS_OK)
+    status = compare_lines(stored, text, now);
+  mxs_release(&text);
+  mxs_settings_clear(&presets);
+  return status;
 }

@@ -36,7 +36,7 @@ typedef struct mxs_settings {
   mxs_reals step;
   int64_t replicas; /**< 0: as many as the longest list has values */
   int64_t threads;
-  double hold_out;
+  double hold_out; /**< NaN: automatic */
   int64_t max_iterations;
   double tolerance;
   int64_t metrics_every;
@@ -53,6 +53,13 @@ typedef struct mxs_settings {
   int quiet, verbose;
 } mxs_settings;
 
+/** A problem, or the part of it that a rank has. */
+typedef struct mxs_problem_size {
+  int64_t n1, n2, m;
+  int64_t rows; /**< of the m measurements */
+  mxs_ensemble ensemble;
+} mxs_problem_size;
+
 /** The table of these settings, for --help and for option parsing. */
 extern const mxs_table mxs_settings_table;
 
@@ -64,11 +71,26 @@ void mxs_settings_clear(mxs_settings *settings);
 /** The largest k, or where it is automatic min(n1, n2) / 4, at least 2. Local. */
 int64_t mxs_settings_k(const mxs_settings *settings, int64_t n1, int64_t n2);
 
-/** Put numbers in the place of the automatic k and replicas. Local. */
-void mxs_settings_resolve(mxs_settings *settings, int64_t n1, int64_t n2);
+/** The fraction to hold out of a problem of m measurements and m_validation held-out ones. Local.
+ */
+double mxs_settings_hold_out(const mxs_settings *settings, int64_t m, int64_t m_validation);
+
+/** Put numbers in the place of the automatic k, hold_out and replicas. Local. */
+void mxs_settings_resolve(
+    mxs_settings *settings, int64_t n1, int64_t n2, int64_t m, int64_t m_validation);
 
 /** Trajectories that run together. Local. */
 int64_t mxs_settings_replicas(const mxs_settings *settings);
+
+/** Bytes of the Jacobian that `rows` of m measurements keep at `rank`, the largest that the method
+ *  may come to; 0 where it keeps none. Local. */
+double mxs_settings_jacobian_bytes(const mxs_settings *settings,
+                                   const mxs_problem_size *size,
+                                   int64_t *rank);
+
+/** Iterations that a prediction should reckon with: of the method auto that of a hard problem.
+ *  Local. */
+int64_t mxs_settings_iterations(const mxs_settings *settings);
 
 /** What replica `r` differs in. Where no key is a list, the seeds are seed, seed + 1, ... Local. */
 mxs_replica mxs_settings_replica(const mxs_settings *settings, int64_t r);
@@ -103,8 +125,8 @@ MXS_CHECKED mxs_status mxs_settings_check(const mxs_settings *settings);
 /** 1 when `key` has the same value in two echoes. Local. */
 int mxs_settings_same(const char *stored, const char *now, const char *key);
 
-/** Compare two echoes, ignoring the keys that may change on resume (those of the
- *  stop and the output, threads, problem). Local.
+/** Compare two echoes; a key that `stored` does not know counts as its preset. Ignores the keys
+ * that may change on resume (those of the stop and the output, threads, problem). Local.
  *  @retval MXS_ERR_SETTINGS names the first key that differs, with both values and the remedy */
 MXS_CHECKED mxs_status mxs_settings_compatible(const char *stored, const char *now);
 

@@ -170,6 +170,16 @@ int64_t *mxs_objective_scales(mxs_objective *objective, int64_t replica) {
   return mxs_reducer_scales(objective->reducer) + replica * MXS_OBJECTIVE_SCALES;
 }
 
+void mxs_objective_expect(mxs_objective *o, int64_t r, double loss) {
+  int64_t *scales = mxs_objective_scales(o, r);
+  const double block = 2.0 * loss * (double)o->problem->train.blocks.rows;
+  if (!(block > 0.0) || !o->replica[r].full)
+    return;
+  scales[LEAF_GU] = ilogb(sqrt(block * o->problem->scale2));
+  scales[LEAF_LOSS] = ilogb(block);
+  scales[LEAF_VALIDATION] = scales[LEAF_LOSS];
+}
+
 int mxs_objective_threads(const mxs_objective *objective) {
   return objective->threads;
 }

@@ -109,14 +109,26 @@ enum {
 };
 
 /** The moments of the fit at one point, over the training and over the held-out measurements of the
- *  sample, for an objective of one replica. One visit to A, forward only. Collective. Errors as of
- * a pass. */
+ *  sample, for an objective of one replica; NaN where one is not finite. One visit to A, forward
+ * only. Collective. Errors as of a pass. */
 MXS_CHECKED mxs_status mxs_objective_moments(mxs_objective *objective,
                                              const mxs_point *at,
                                              double unit_fit,
                                              double unit_residual,
                                              double train[MXS_MOMENTS],
                                              double held[MXS_MOMENTS]);
+
+/** How well the held-out measurements of the sample see every row of U and of V:
+ *
+ *      least = min over p of  sum_i ||row p of A_i V||^2  beside its mean over p,
+ *
+ *  or the same of A_i^T U, if that is less. Near 1 where the A_i are full, 0 where a row is in none
+ *  of them, nothing is held out, or a number is not finite. Visits those measurements alone, one by
+ *  one, for an objective of one replica. Collective. Errors as of a pass. Cost: 4 n1 n2 k flops
+ *  each. */
+MXS_CHECKED mxs_status mxs_objective_seen(mxs_objective *objective,
+                                          const mxs_point *at,
+                                          double *least);
 
 /** Keep the Jacobian of the residuals in coming passes: rows J_i = [vec(A_i V), vec(A_i^T U)]
  *  (vec: row-major, n1 x k, then n2 x k) of the training measurements of the sample, at the point
@@ -205,6 +217,11 @@ enum { MXS_OBJECTIVE_SCALES = 4 };
 /** Scales of the exact reduction of a replica, MXS_OBJECTIVE_SCALES of them: state to save and
  *  restore. Local. */
 int64_t *mxs_objective_scales(mxs_objective *objective, int64_t replica);
+
+/** Have the next pass of a replica expect a loss, where it is known better than from the pass
+ * before: sums of other magnitudes would cost another pass. Changes its scales, where G is summed.
+ * Local; the same on all ranks. */
+void mxs_objective_expect(mxs_objective *objective, int64_t replica, double loss);
 
 /** Threads in use: what was asked for, or 1 where the operator takes one at a time. Local. */
 int mxs_objective_threads(const mxs_objective *objective);

@@ -35,6 +35,7 @@ enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
 #define SHARP 0.03  /* smoothing below this part of s_k is over */
 #define FEW 1.5     /* measurements per degree of freedom below which least squares are weighted */
 #define NEAR 0.1    /* steps below this part of X: the curvature of the residual counts */
+#define LEAST 1e-15 /* relative residual that rounding leaves */
 #define INNER 0.01  /* relative accuracy of a step, at least */
 #define FINEST 1e-6 /* the Jacobian is kept in single precision */
 
@@ -148,6 +149,7 @@ static mxs_status solve(inner *s) {
   if (o->number[STEP] > 0.0)
     tolerance = fmin(tolerance, o->number[STEP]);
   tolerance = fmax(tolerance, FINEST);
+  s->tolerance = tolerance;
   s->curved = !s->weighted && o->number[STEP] > 0.0 && o->number[STEP] < NEAR;
   MXS_TRY(mxsi_inner_begin(s));
   right_hand_side(s, s->r);
@@ -174,6 +176,17 @@ static void new_point(inner *s) {
     s->x[i] += (mxsi_inner_weight(s, i) * s->x[i] + s->r[i]) / weight_unit(s);
 }
 
+/* The loss after an unweighted step, so that the sums of the next pass have the right scale: what
+ * the linear model leaves, and what the retraction leaves out. */
+static void expect(inner *s, double lost) {
+  mxs_optim *o = s->optim;
+  const mxs_problem *p = o->problem;
+  const double least = LEAST * LEAST * p->y_norm2 / (double)p->m_train;
+  const double left = fmax(1.0 - o->number[MXS_OPTIM_GAIN], s->tolerance * s->tolerance);
+  o->number[MXS_OPTIM_EXPECTED] =
+      s->weighted ? 0.0 : 0.5 * fmax(2.0 * o->at->loss * left + p->scale2 * lost, least);
+}
+
 static mxs_status step(inner *s) {
   mxs_optim *o = s->optim;
   const int64_t k = s->t.k;
@@ -187,9 +200,12 @@ static mxs_status step(inner *s) {
   o->inner_s += mxs_clock() - begin;
   MXS_TRY(solved);
   new_point(s);
-  o->number[MXS_OPTIM_STATIONARY] =
-      !s->weighted && o->number[STEP] <= fmax(0.1 * o->options->tolerance, 1e-14);
-  return mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V);
+  const double enough = o->options->method == MXS_METHOD_AUTO ? 0.0 : 0.1 * o->options->tolerance;
+  o->number[MXS_OPTIM_STATIONARY] = !s->weighted && o->number[STEP] <= fmax(enough, 1e-14);
+  double lost = 0.0;
+  MXS_TRY(mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V, &lost));
+  expect(s, lost);
+  return MXS_OK;
 }
 
 static mxs_status advance(mxs_optim *o) {

@@ -35,6 +35,7 @@ typedef struct mxsi_inner {
   int symmetric;
   int weighted, curved;
   double outside;            /**< largest singular value of P */
+  double tolerance;          /**< of the last solution */
   double *weight_K, *weight; /**< k x k; k */
   double *P;                 /**< n1 x n2 */
   double *x0, *x, *r, *z, *p, *q;

@@ -18,8 +18,9 @@ enum {
   MXS_OPTIM_GAIN,       /**< of gauss_newton: the part of ||R||^2 that the last step took, as far as
                            the linear model tells */
   MXS_OPTIM_STEP,       /**< of gauss_newton: ||step|| / ||X||; 0: none yet */
+  MXS_OPTIM_EXPECTED,   /**< of gauss_newton: the loss that it expects after the step; 0: none */
   MXS_OPTIM_OWN,        /**< the rule's own */
-  MXS_OPTIM_NUMBERS = 5
+  MXS_OPTIM_NUMBERS = 6
 };
 
 /** What of G = (1/m) sum_i R_i A_i no tangent vector at X reaches, by its leading singular

@@ -26,56 +26,101 @@ void mxsi_tangent_clear(mxsi_tangent *t) {
   mxs_release(&t->buffer);
 }
 
-/* Eigenvalues of the symmetric part: singular values with the sign of u_j^T v_j. */
-static int is_positive(const double *left, const double *right, int64_t n, int64_t p, int64_t j) {
-  double dot = 0.0;
-  for (int64_t i = 0; i < n; i++)
-    dot += left[i * p + j] * right[i * p + j];
-  return dot > 0.0;
+/* F <- the first columns of `vectors` (n x p), times sqrt(s); those that are missing or have no
+ * value get a negligible one. */
+static void scale_columns(mxs_mat F, const double *vectors, int64_t p, const double *s) {
+  for (int64_t j = 0; j < F.cols; j++) {
+    const int64_t from = j < p ? j : p - 1;
+    const double root = sqrt(fmax(j < p ? s[j] : 0.0, LEAST * s[0]));
+    for (int64_t i = 0; i < F.rows; i++)
+      F.a[i * F.ld + j] = root * vectors[i * p + from];
+  }
 }
 
-/* F <- columns `from` of `vectors` (n x p), times sqrt(s). */
-static void scale_columns(
-    mxs_mat F, const double *vectors, int64_t p, const int64_t *from, const double *s) {
-  for (int64_t j = 0; j < F.cols; j++) {
-    const double root = sqrt(fmax(s[from[j]], LEAST * s[0]));
-    for (int64_t i = 0; i < F.rows; i++)
-      F.a[i * F.ld + j] = root * vectors[i * p + from[j]];
-  }
+static double squares(const double *s, int64_t from, int64_t count) {
+  double sum = 0.0;
+  for (int64_t j = from; j < count; j++)
+    sum += s[j] * s[j];
+  return sum;
 }
 
 /* Balanced factors of the leading part of left right^T. */
 static mxs_status leading_factors(
-    int symmetric, mxs_cmat left, mxs_cmat right, mxs_mat F_U, mxs_mat F_V) {
-  const int64_t k = F_U.cols;
+    mxs_cmat left, mxs_cmat right, mxs_mat F_U, mxs_mat F_V, double *lost) {
   const int64_t least = left.rows < right.rows ? left.rows : right.rows;
   const int64_t p = left.cols < least ? left.cols : least;
-  double *room = NULL;
-  int64_t *from = NULL;
-  mxs_status status = MXS_OK;
-  MXS_TRY_GOTO(status, mxs_alloc(p * (1 + left.rows + right.rows), sizeof *room, &room), cleanup);
-  MXS_TRY_GOTO(status, mxs_alloc(k, sizeof *from, &from), cleanup);
-  double *s = room;
+  double *s = NULL;
+  MXS_TRY(mxs_alloc(p * (1 + left.rows + right.rows), sizeof *s, &s));
   double *u = s + p;
   double *v = u + p * left.rows;
-  MXS_TRY_GOTO(status, mxs_la_svd_product(left, right, s, u, v), cleanup);
-  int64_t found = 0;
-  for (int64_t j = 0; j < p && found < k; j++)
-    if (!symmetric || is_positive(u, v, left.rows, p, j))
-      from[found++] = j;
-  for (; found < k; found++)
-    from[found] = p - 1;
-  scale_columns(F_U, u, p, from, s);
-  scale_columns(F_V, symmetric ? u : v, p, from, s);
-cleanup:
-  mxs_release(&room);
-  mxs_release(&from);
+  const mxs_status status = mxs_la_svd_product(left, right, s, u, v);
+  if (status == MXS_OK) {
+    *lost = squares(s, F_U.cols, p);
+    scale_columns(F_U, u, p, s);
+    scale_columns(F_V, v, p, s);
+  }
+  mxs_release(&s);
   return status;
 }
 
+/* core <- R1 R2^T + R2 R1^T over two, for R = [R1, R2], p x 2 width. */
+static void symmetric_core(const double *R, int64_t p, int64_t width, double *core) {
+  const mxs_cmat R1 = {R, p, width, 2 * width};
+  const mxs_cmat R2 = {R + width, p, width, 2 * width};
+  mxs_la_gemm(0, 1, 0.5, R1, R2, 0.0, mxs_view(core, p, p));
+  for (int64_t i = 0; i < p; i++)
+    for (int64_t j = 0; j <= i; j++)
+      core[i * p + j] = core[j * p + i] = core[i * p + j] + core[j * p + i];
+}
+
+/* F F^T <- the leading part of the symmetric part of left right^T without its negative eigenvalues,
+ * through an orthonormal basis Q of both: singular values would mix eigenvectors of a and -a. */
+static mxs_status leading_eigenvectors(mxs_cmat left, mxs_cmat right, mxs_mat F, double *lost) {
+  const int64_t n = left.rows;
+  const int64_t width = left.cols;
+  const int64_t p = 2 * width < n ? 2 * width : n;
+  double *Q = NULL;
+  mxs_status status = MXS_OK;
+  MXS_TRY(mxs_alloc(2 * n * p + 2 * n * width + 2 * p * width + 2 * p * p + p, sizeof *Q, &Q));
+  double *vectors = Q + n * p;
+  double *both = vectors + n * p;
+  double *R = both + 2 * n * width;
+  double *core = R + 2 * p * width;
+  double *turned = core + p * p; /* eigenvectors in rows */
+  double *s = turned + p * p;
+  for (int64_t i = 0; i < n; i++) {
+    memcpy(both + 2 * i * width, left.a + i * left.ld, (size_t)width * sizeof *both);
+    memcpy(both + 2 * i * width + width, right.a + i * right.ld, (size_t)width * sizeof *both);
+  }
+  MXS_TRY_GOTO(status, mxs_la_qr(mxs_cview(both, n, 2 * width), Q, R), cleanup);
+  symmetric_core(R, p, width, core);
+  MXS_TRY_GOTO(status, mxs_la_eigen_symmetric(mxs_cview(core, p, p), s, turned), cleanup);
+  for (int64_t j = 0; j < p; j++) /* descending */
+    memcpy(core + j * p, turned + (p - 1 - j) * p, (size_t)p * sizeof *core);
+  for (int64_t j = 0; j < p; j++)
+    turned[j] = fmax(s[p - 1 - j], 0.0);
+  *lost = squares(s, 0, p - (F.cols < p ? F.cols : p));
+  mxs_la_gemm(0, 1, 1.0, mxs_cview(Q, n, p), mxs_cview(core, p, p), 0.0, mxs_view(vectors, n, p));
+  scale_columns(F, vectors, p, turned);
+cleanup:
+  mxs_release(&Q);
+  return status;
+}
+
+static mxs_status lead(
+    int symmetric, mxs_cmat left, mxs_cmat right, mxs_mat F_U, mxs_mat F_V, double *lost) {
+  if (!symmetric)
+    return leading_factors(left, right, F_U, F_V, lost);
+  MXS_TRY(leading_eigenvectors(left, right, F_U, lost));
+  for (int64_t i = 0; i < F_U.rows; i++)
+    memcpy(F_V.a + i * F_V.ld, F_U.a + i * F_U.ld, (size_t)F_U.cols * sizeof *F_U.a);
+  return MXS_OK;
+}
+
 mxs_status mxs_optim_balance(mxs_model model, mxs_mat F_U, mxs_mat F_V) {
-  return leading_factors(model == MXS_MODEL_SYMMETRIC, mxs_cview(F_U.a, F_U.rows, F_U.cols),
-                         mxs_cview(F_V.a, F_V.rows, F_V.cols), F_U, F_V);
+  double lost = 0.0;
+  return lead(model == MXS_MODEL_SYMMETRIC, mxs_cview(F_U.a, F_U.rows, F_U.cols),
+              mxs_cview(F_V.a, F_V.rows, F_V.cols), F_U, F_V, &lost);
 }
 
 static void normalise(const double *F, int64_t n, int64_t k, double *Q, double *norm) {
@@ -190,7 +235,7 @@ mxs_status mxsi_tangent_normal(const mxsi_tangent *t, const double *G, double *P
 }
 
 mxs_status mxsi_tangent_retract(
-    const mxsi_tangent *t, int symmetric, const double *x, double *F_U, double *F_V) {
+    const mxsi_tangent *t, int symmetric, const double *x, double *F_U, double *F_V, double *lost) {
   const int64_t k = t->k;
   const int64_t width = 2 * k;
   double *room = NULL; /* [U K + C, U], [V, B] */
@@ -208,8 +253,8 @@ mxs_status mxsi_tangent_retract(
   mxs_la_gemm(0, 0, 1.0, mxs_cview(t->U, t->n1, k), mxs_cview(x, k, k), 1.0,
               (mxs_mat){left.a, t->n1, k, width});
   const mxs_status status =
-      leading_factors(symmetric, mxs_cview(left.a, t->n1, width), mxs_cview(right.a, t->n2, width),
-                      mxs_view(F_U, t->n1, k), mxs_view(F_V, t->n2, k));
+      lead(symmetric, mxs_cview(left.a, t->n1, width), mxs_cview(right.a, t->n2, width),
+           mxs_view(F_U, t->n1, k), mxs_view(F_V, t->n2, k), lost);
   mxs_release(&room);
   return status;
 }

@@ -49,8 +49,13 @@ void mxsi_tangent_extract(const mxsi_tangent *tangent, int symmetric, const doub
 /** P = (I - U U^T) G (I - V V^T): what of G is normal to the space. P may be G. */
 MXS_CHECKED mxs_status mxsi_tangent_normal(const mxsi_tangent *tangent, const double *G, double *P);
 
-/** F_U, F_V <- the balanced factors of P_k(U K V^T + C V^T + U B^T), where K holds diag(s) too. */
-MXS_CHECKED mxs_status mxsi_tangent_retract(
-    const mxsi_tangent *tangent, int symmetric, const double *x, double *F_U, double *F_V);
+/** F_U, F_V <- the balanced factors of P_k(U K V^T + C V^T + U B^T), where K holds diag(s) too.
+ *  @param[out] lost ||P_k(X) - X||_F^2, what that leaves out */
+MXS_CHECKED mxs_status mxsi_tangent_retract(const mxsi_tangent *tangent,
+                                            int symmetric,
+                                            const double *x,
+                                            double *F_U,
+                                            double *F_V,
+                                            double *lost);
 
 #endif

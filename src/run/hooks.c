@@ -109,9 +109,21 @@ static void on_progress(
     void *ctx, int64_t iteration, int64_t running, double loss, double relative_residual) {
   mxsi_run *run = ctx;
   run->iterated = 1;
+  run->progress.stage = mxs_solver_stage(run->solver, &run->progress.rank);
   if (run->root && run->replicas > 1)
     mxsi_sweep_pass(run, iteration, running, loss, relative_residual);
   mxsi_progress_pass(&run->progress, iteration, loss, relative_residual);
+}
+
+static void on_tell(void *ctx, int64_t iteration, int warning, const char *text) {
+  mxsi_run *run = ctx;
+  if (!run->root)
+    return;
+  if (warning)
+    mxsi_log_warn(&run->log, "%s", text);
+  else
+    mxsi_log_line(&run->log, MXSI_BOTH, "  %-11s%s", "auto", text);
+  mxsi_log_event(&run->log, "auto", iteration, json_pack("{s:s}", "text", text));
 }
 
 static mxs_status guard(void *ctx) {
@@ -179,5 +191,6 @@ mxs_hooks mxsi_run_hooks(mxsi_run *run) {
                      .poll = on_poll,
                      .row = on_row,
                      .progress = on_progress,
+                     .tell = on_tell,
                      .checkpoint = on_checkpoint};
 }

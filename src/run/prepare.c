@@ -5,11 +5,11 @@
 #include <math.h>
 #include <string.h>
 
-/* k: auto needs the shape of the problem. */
+/* Automatic k and hold_out need the shape of the problem. */
 static mxs_status resolve(mxsi_run *run) {
   mxs_problem_header header;
   MXS_TRY(mxs_problem_peek_all(run->comm, run->settings.problem, &header));
-  mxs_settings_resolve(&run->settings, header.n1, header.n2);
+  mxs_settings_resolve(&run->settings, header.n1, header.n2, header.m, header.m_validation);
   mxs_status status = mxs_settings_echo(&run->settings, &run->config);
   run->noise_std = isnan(run->settings.noise_std) ? header.noise_std : run->settings.noise_std;
   if (status == MXS_OK)

@@ -42,7 +42,7 @@ mxsi_timings mxsi_profile_gather(const mxsi_run *run) {
   if (run->progress.first >= 0)
     timings.passes = run->progress.iteration - run->progress.first + 1;
   const double entries =
-      (double)profile.passes * (double)info->rows_local * (double)info->n1 * (double)info->n2;
+      profile.passes * (double)info->rows_local * (double)info->n1 * (double)info->n2;
   const double rate = profile.compute_s > 0.0 ? entries / profile.compute_s : 0.0;
   int64_t bytes = 0;
   const int stored = run->problem != NULL && mxsi_problem_stored(run->problem, &bytes) != NULL;

@@ -3,7 +3,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LINE_SIZE = 512 };
+enum { LINE_SIZE = 512, PLACE_SIZE = 64 };
 
 static const double live_every_s = 0.2;
 static const double rate_window_s = 5;
@@ -26,6 +26,8 @@ void mxsi_progress_begin(mxsi_progress *progress,
                               .verbose = settings->verbose,
                               .max_iterations = settings->max_iterations,
                               .tolerance = settings->tolerance,
+                              .automatic = settings->method == MXS_METHOD_AUTO,
+                              .stage = "",
                               .started_at = mxs_clock(),
                               .first = -1,
                               .iteration = -1,
@@ -82,7 +84,7 @@ static void show_heading(mxsi_progress *progress) {
   (void)snprintf(line, sizeof line, "%11s  %12s  %12s  %12s%s%s  %5s  %10s", "iteration", "loss",
                  "residual", "gradient", progress->has_test ? "    test error" : "",
                  progress->has_validation ? "    validation" : "", "phase", "elapsed");
-  if (!isnan(progress->row.step))
+  if (!isnan(progress->row.step) && !progress->automatic)
     mxsi_log_line(progress->log, MXSI_BOTH, "  step       %.6g", progress->row.step);
   mxsi_progress_put(progress, "");
   mxsi_progress_put(progress, line);
@@ -131,8 +133,19 @@ static double time_left(const mxsi_progress *progress, double seconds_per_iterat
   return fmax(left, 0) * seconds_per_iteration;
 }
 
+/* How far it is: of the method auto the rank and the stage. */
+static void place_text(const mxsi_progress *progress, char text[PLACE_SIZE]) {
+  if (progress->automatic)
+    (void)snprintf(text, PLACE_SIZE, "%lld  rank %lld, %s", (long long)progress->iteration,
+                   (long long)progress->rank, progress->stage);
+  else
+    (void)snprintf(text, PLACE_SIZE, "%lld/%lld", (long long)progress->iteration,
+                   (long long)progress->max_iterations);
+}
+
 static void show_live(mxsi_progress *progress, double now) {
   char line[LINE_SIZE], running[32] = "", test[48] = "", left[64] = "", rate[48] = "", duration[32];
+  char place[PLACE_SIZE];
   if (progress->running > 0)
     (void)snprintf(running, sizeof running, "  %lld running", (long long)progress->running);
   if (progress->rows > 0 && !isnan(progress->row.test_error))
@@ -141,12 +154,13 @@ static void show_live(mxsi_progress *progress, double now) {
     const double each =
         (now - progress->rate_time) / (double)(progress->iteration - progress->rate_iteration);
     mxsi_duration_text(time_left(progress, each), duration);
-    (void)snprintf(left, sizeof left, "  %s left", duration);
+    if (!progress->automatic)
+      (void)snprintf(left, sizeof left, "  %s left", duration);
     (void)snprintf(rate, sizeof rate, "  %.2g s/it", each);
   }
   /* What matters most comes first: a narrow terminal shows what fits. */
-  (void)snprintf(line, sizeof line, "%lld/%lld  residual %.2e%s%s%s  loss %.2e%s",
-                 (long long)progress->iteration, (long long)progress->max_iterations,
+  place_text(progress, place);
+  (void)snprintf(line, sizeof line, "%s  residual %.2e%s%s%s  loss %.2e%s", place,
                  progress->relative_residual, left, running, test, progress->loss, rate);
   mxsi_log_live(progress->log, line);
   progress->live_at = now;

@@ -153,10 +153,10 @@ static int is_met(const mxsi_run *run, int64_t r) {
     return 0;
   const int told = mxsi_summary_read(&run->replica[r].dir, reason, &iterations, &residual);
   leave(run, r);
-  return told &&
-         (strcmp(reason, "diverged") == 0 || strcmp(reason, "validation") == 0 ||
-          strcmp(reason, "discrepancy") == 0 || iterations >= run->settings.max_iterations ||
-          (strcmp(reason, "tolerance") == 0 && meets_tolerance(run, residual)));
+  return told && (strcmp(reason, "diverged") == 0 || strcmp(reason, "validation") == 0 ||
+                  strcmp(reason, "discrepancy") == 0 || strcmp(reason, "stationary") == 0 ||
+                  iterations >= run->settings.max_iterations ||
+                  (strcmp(reason, "tolerance") == 0 && meets_tolerance(run, residual)));
 }
 
 int mxsi_replicas_met(const mxsi_run *run) {

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { LINE_SIZE = 512 };
+enum { LINE_SIZE = 512, ERROR_SIZE = 160 };
 
 static void bytes_text(double bytes, char text[32]) {
   static const char *const units[] = {"B", "kB", "MB", "GB", "TB"};
@@ -82,9 +82,24 @@ static void report_start(mxsi_run *run, char line[LINE_SIZE]) {
   say(run, "factors", line);
 }
 
+static void report_automatic(mxsi_run *run) {
+  const mxs_settings *settings = &run->settings;
+  char line[LINE_SIZE];
+  (void)snprintf(line, sizeof line, "automatic: rank (at most %lld%s), start and steps are found",
+                 (long long)settings->k.values[0],
+                 run->k_given ? "" : ", a quarter of the smaller side; k changes that");
+  say(run, "method", line);
+  if (run->info.m_validation == 0)
+    say(run, "", "nothing is held out, so nothing can be certified: give hold_out: 0.1");
+}
+
 static void report_method(mxsi_run *run) {
   const mxs_settings *settings = &run->settings;
   char line[LINE_SIZE], step[32];
+  if (settings->method == MXS_METHOD_AUTO) {
+    report_automatic(run);
+    return;
+  }
   report_start(run, line);
   number_text(mxs_settings_replica(settings, 0).step, "auto", step);
   (void)snprintf(line, sizeof line, "gradient descent%s%s, at most %lld iterations, tolerance %g",
@@ -145,7 +160,8 @@ void mxsi_report_begin(mxsi_run *run, double memory_bytes) {
   report_cores(run);
   say(run, "kernel", run->info.path[0] != '\0' ? run->info.path : run->info.operator_name);
   bytes_text(memory_bytes, memory);
-  (void)snprintf(line, sizeof line, "%s per rank", memory);
+  (void)snprintf(line, sizeof line, "%s%s per rank",
+                 run->settings.method == MXS_METHOD_AUTO ? "at most " : "", memory);
   say(run, "memory", line);
   (void)snprintf(line, sizeof line, "%s, BLAS kernel %s", run->machine.cpu,
                  run->machine.blas_kernel);
@@ -203,9 +219,9 @@ static void report_rate(mxsi_run *run, const mxsi_timings *timings) {
     (void)snprintf(limit, sizeof limit, ", %.2f of the limit %.3g GB/s",
                    mxsi_fraction_of_limit(timings), timings->limit * 1e-9);
   const double rate = timings->entries_s.mean * 1e-9;
-  (void)snprintf(line, sizeof line, "%lld passes over A: %.3g %s entries/s%s per rank%s",
-                 (long long)timings->visits, rate < 1e3 ? rate : 1e-3 * rate,
-                 rate < 1e3 ? "G" : "T", bytes, limit);
+  (void)snprintf(line, sizeof line, "%.4g passes over A: %.3g %s entries/s%s per rank%s",
+                 timings->visits, rate < 1e3 ? rate : 1e-3 * rate, rate < 1e3 ? "G" : "T", bytes,
+                 limit);
   say(run, "rate", line);
 }
 
@@ -227,7 +243,8 @@ static void report_profile(mxsi_run *run, const mxs_result *result, const mxsi_t
   report_time(run, timings);
   report_rate(run, timings);
   report_reduction(run, timings);
-  if (run->replicas == 1 && strncmp(run->settings.init, "file:", 5) != 0) {
+  if (run->replicas == 1 && run->settings.method != MXS_METHOD_AUTO &&
+      strncmp(run->settings.init, "file:", 5) != 0) {
     (void)snprintf(line, sizeof line, "alpha %.6g", result->alpha);
     say(run, "start", line);
   }
@@ -249,6 +266,38 @@ static void report_estimate(mxsi_run *run, const mxs_result *result) {
   say(run, "held out", line);
 }
 
+/* What can be said of the error, and from what. */
+static void error_text(const mxs_certificate *c, char text[ERROR_SIZE]) {
+  text[0] = '\0';
+  if (c->status == MXS_RECOVERED_UP_TO_NOISE)
+    (void)snprintf(text, ERROR_SIZE,
+                   ", relative error %.2g (%.2g to %.2g, by held-out measurements and the noise "
+                   "that the fit leaves, %.2g)",
+                   c->relative_error, c->low, c->high, c->noise_std);
+  else if (isfinite(c->bound))
+    (void)snprintf(text, ERROR_SIZE, ", relative error at most %.2g by held-out measurements alone",
+                   c->bound);
+}
+
+/* The last line of the method auto: its verdict. */
+static void report_verdict(mxsi_run *run, const mxs_result *result) {
+  const mxs_certificate *c = &result->certificate;
+  char elapsed[32], error[ERROR_SIZE], test[64] = "";
+  const char *doubt = c->given ? mxs_doubt_text(c->doubt) : "no measurements were held out";
+  const int bounded = c->status == MXS_NOT_CERTIFIED && result->reason != MXS_REASON_TARGET &&
+                      c->rank >= run->settings.k.values[0];
+  error_text(c, error);
+  if (!isnan(result->test_error))
+    (void)snprintf(test, sizeof test, ", test error %.3e", result->test_error);
+  mxsi_duration_text(result->seconds, elapsed);
+  mxsi_log_line(&run->log, MXSI_BOTH,
+                "%s%s%s: rank %lld%s%s, residual %.3e, %.3g passes over A, %s%s",
+                mxs_certificate_text(c->status), doubt[0] != '\0' ? ", " : "", doubt,
+                (long long)(c->given ? c->rank : result->rank_estimate), error, test,
+                result->relative_residual, result->passes_over_A, elapsed,
+                bounded ? "; k allows no larger rank: give a larger k" : "");
+}
+
 void mxsi_report_end(mxsi_run *run,
                      const mxs_result *result,
                      int64_t best,
@@ -256,6 +305,10 @@ void mxsi_report_end(mxsi_run *run,
   char elapsed[32], answer[96] = "", who[96] = "";
   const char *what = "stopped", *advice = "; the same command goes on";
   report_profile(run, result, timings);
+  if (run->settings.method == MXS_METHOD_AUTO && result->reason > 0) {
+    report_verdict(run, result);
+    return;
+  }
   report_estimate(run, result);
   if (result->reason > 0)
     advice = "";

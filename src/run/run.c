@@ -202,7 +202,10 @@ static mxs_status say_nothing_to_do(mxsi_run *run) {
 }
 
 static double memory_bytes(const mxsi_run *run) {
-  return (double)run->info.bytes_local +
+  const mxs_problem_info *info = &run->info;
+  const mxs_problem_size size = {info->n1, info->n2, info->m, info->rows_local, info->ensemble};
+  int64_t rank = 0;
+  return (double)info->bytes_local + mxs_settings_jacobian_bytes(&run->settings, &size, &rank) +
          mxs_solver_bytes(run->info.n1, run->info.n2, mxs_settings_k(&run->settings, 0, 0),
                           run->replicas, mxs_solver_profile(run->solver).threads, 1);
 }

@@ -115,6 +115,9 @@ typedef struct mxsi_progress {
   int64_t rate_iteration;
   int64_t first, iteration; /**< of the first and the last pass of this process; -1: none yet */
   double loss, relative_residual;
+  int automatic;     /**< the method is auto, which ends nobody knows when */
+  const char *stage; /**< of it */
+  int64_t rank;
 } mxsi_progress;
 
 /** Index of a name, -1: not there. */
@@ -152,7 +155,7 @@ typedef struct mxsi_timings {
   mxs_spread generate;  /**< of compute: making entries of A; 0 where A is stored */
   double wall;          /**< seconds on rank 0 */
   int64_t passes;       /**< one per iteration */
-  int64_t visits;       /**< passes over A: that of the start too */
+  double visits;        /**< passes over A: that of the start too */
   int64_t reduce_bytes; /**< of one iteration */
   mxs_spread entries_s; /**< entries of A that a rank visited per second of compute */
   mxs_spread bytes_s;   /**< the same in bytes; 0 where A is not stored */

@@ -47,9 +47,9 @@ static json_t *rates_object(const mxsi_timings *timings) {
   const double each = timings->passes > 0 ? busy / (double)timings->passes : (double)NAN;
   const int stored = timings->bytes_s.max > 0.0;
   return json_pack(
-      "{s:o, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o}", "seconds_per_iteration", number(each),
+      "{s:o, s:o, s:I, s:o, s:s, s:o, s:o, s:o, s:o}", "seconds_per_iteration", number(each),
       "iterations_per_second", number(1 / each), "reduce_bytes_per_iteration",
-      (json_int_t)timings->reduce_bytes, "passes_over_A", (json_int_t)timings->visits, "kernel",
+      (json_int_t)timings->reduce_bytes, "passes_over_A", number(timings->visits), "kernel",
       timings->path, "entries_per_second", spread(timings->entries_s), "bytes_per_second",
       stored ? spread(timings->bytes_s) : json_null(), "limit_bytes_per_second",
       number(timings->limit), "fraction_of_limit", number(mxsi_fraction_of_limit(timings)));

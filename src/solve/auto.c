@@ -1,7 +1,7 @@
 /* | symbol | meaning                                                                           |
  * |--------|-----------------------------------------------------------------------------------|
  * | E      | sqrt(n1) + sqrt(n2): ||sum_i z_i A_i|| ~ ||z|| E scale for independent z           |
- * | p      | k (n1 + n2 - k), degrees of freedom at rank k                                      |
+ * | p      | degrees of freedom at rank k: k (n1 + n2 - k), or k (2 n - k + 1) / 2 if symmetric |
  * | edge   | E ||R|| scale / m: what noise alone gives the largest singular value of G           |
  */
 #include "solve/auto.h"
@@ -16,6 +16,7 @@
 enum {
   MOST_STEPS = 40,    /* of an attempt */
   MOST_WEIGHTED = 60, /* with log-det weights */
+  SLOW = 8,           /* after which a weak direction is one too many */
   MOST_DESCENT = 400,
   PATIENCE = 25,   /* of the descent */
   MOST_RAISED = 8, /* directions at a time */
@@ -26,7 +27,9 @@ enum {
 #define STANDS_OUT 1.10
 #define GAIN_TO_RAISE 0.5 /* no other rank while a step takes more of ||R||^2 */
 #define GAIN_AT_REST 1e-4
+#define SLOW_GAIN 0.02    /* of steps that fit noise to a weak direction */
 #define STEP_AT_REST 1e-4 /* of X: what is left after a Newton step is about its square */
+#define AT_REST 0.02      /* gradient step, beside the error that noise makes */
 #define EXACT 1e-12
 #define ROUNDING 1e-10  /* relative residual that only rounding keeps from falling */
 #define NEGLIGIBLE 1e-8 /* singular values, of an exact fit */
@@ -47,7 +50,9 @@ static double edge_factor(const mxs_solver *s) {
 }
 
 static int64_t freedom(const mxs_solver *s, int64_t k) {
-  return k * (s->problem->n1 + s->problem->n2 - k);
+  const mxs_problem *p = s->problem;
+  return s->options.model == MXS_MODEL_SYMMETRIC ? k * (2 * p->n1 - k + 1) / 2
+                                                 : k * (p->n1 + p->n2 - k);
 }
 
 /* Largest rank that m measurements can tell, and that there is room for. */
@@ -97,7 +102,7 @@ static int covers_all(const mxs_solver *s) {
 void mxsi_auto_sample(const mxs_solver *s, mxs_sample *sample) {
   const mxsi_auto *a = &s->automatic;
   *sample = (mxs_sample){.count = a->plain ? 0 : a->window, .keep_nothing = a->plain != 0};
-  if (a->plain || s->trajectory[0].count.stage != MXSI_STAGE_PURSUE ||
+  if (a->plain || s->trajectory[0].extent.stage != MXSI_STAGE_PURSUE ||
       s->trajectory[0].count.started == 0)
     return;
   const int64_t most = capacity(s);
@@ -108,7 +113,7 @@ void mxsi_auto_sample(const mxs_solver *s, mxs_sample *sample) {
 /* Factors of k columns for a stage, all zero, and the workspace for them. Collective. */
 static mxs_status enter(mxs_solver *s, int64_t stage, int64_t k) {
   mxsi_trajectory *t = only(s);
-  t->count.stage = stage;
+  t->extent.stage = stage;
   MXS_TRY(mxs_comm_agree(s->problem->comm, mxsi_solver_set_columns(s, 0, k)));
   MXS_TRY(mxsi_solver_set_objective(s));
   memcpy(t->scales, mxs_objective_scales(s->objective, 0), sizeof t->scales);
@@ -127,6 +132,9 @@ static mxs_status enter_polish(mxs_solver *s) {
   MXS_TRY(mxs_comm_agree(p->comm, mxs_alloc(left + right, sizeof *copy, &copy)));
   memcpy(copy, t->optim.U, (size_t)left * sizeof *copy);
   memcpy(copy + left, t->optim.V, (size_t)right * sizeof *copy);
+  mxsi_solver_tell(s, 0,
+                   "gradient steps on all measurements: their Jacobian takes more than "
+                   "jacobian_memory");
   s->automatic.steps = 0;
   const mxs_status status = enter(s, MXSI_STAGE_POLISH, t->k);
   if (status == MXS_OK) {
@@ -146,6 +154,7 @@ static mxs_status enter_pursuit(
   const int64_t old = t->k;
   const int64_t k = keep + more;
   const int64_t rows[2] = {p->n1, p->n2};
+  const double sign = unit < 0.0 ? -1.0 : 1.0;
   double *copy = NULL;
   MXS_TRY(mxs_comm_agree(p->comm, mxs_alloc((p->n1 + p->n2) * k, sizeof *copy, &copy)));
   for (int side = 0; side < 2; side++) {
@@ -155,8 +164,9 @@ static mxs_status enter_pursuit(
       for (int64_t j = 0; j < keep; j++)
         to[i * k + j] = F[i * old + j];
       for (int64_t j = 0; j < more; j++)
-        to[i * k + keep + j] =
-            sqrt(from->s[j] * unit) * (side == 0 ? from->left : from->right)[i * from->count + j];
+        to[i * k + keep + j] = (side == 0 ? sign * from->left[i * from->count + j]
+                                          : from->right[i * from->count + j]) *
+                               sqrt(from->s[j] * fabs(unit));
     }
   }
   mxs_status status = enter(s, MXSI_STAGE_PURSUE, k);
@@ -178,6 +188,21 @@ static mxs_status enter_spectral(mxs_solver *s, int64_t k) {
   return enter_pursuit(s, 0, &from, k, 1.0 / s->problem->scale2);
 }
 
+/* `margin`: the first singular value of A*(y) beside the noise edge. */
+static void warn_of_few(const mxs_solver *s, double margin) {
+  const mxs_problem *p = s->problem;
+  const int few = p->m_train < p->n1 + p->n2;
+  if (!few && margin > STANDS_OUT)
+    return;
+  mxsi_solver_tell(s, 1,
+                   "%lld measurements to fit may be too few%s: a matrix takes about three for each "
+                   "degree of freedom, %lld for rank 1 and %lld for rank 2, and more where they "
+                   "are noisy",
+                   (long long)p->m_train,
+                   few ? "" : ", since no direction of their back-projection stands out of noise",
+                   3 * (long long)freedom(s, 1), 3 * (long long)freedom(s, 2));
+}
+
 mxs_status mxsi_auto_start(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   const double m =
@@ -188,6 +213,15 @@ mxs_status mxsi_auto_start(mxs_solver *s) {
   int64_t k = 1;
   while (k < most && k < s->spectrum.count && s->spectrum.s[k] > STANDS_OUT_START * edge)
     k++;
+  warn_of_few(s, s->spectrum.s[0] / edge);
+  if (s->automatic.window > 0)
+    mxsi_solver_tell(s, 0, "begins with a part of the measurements: %lld of %lld blocks",
+                     (long long)s->automatic.window, (long long)p->train.blocks.count);
+  mxsi_solver_tell(
+      s, 0,
+      "attempt 1: rank %lld, directions of the back-projection of y that stand out of noise, the "
+      "weakest %.3g times",
+      (long long)k, s->spectrum.s[k - 1] / edge);
   return enter_spectral(s, k);
 }
 
@@ -222,6 +256,7 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
   *fit = (mxs_fit){.n1 = p->n1,
                    .n2 = p->n2,
                    .rank = t->k,
+                   .freedom = freedom(s, t->k),
                    .m = at->train,
                    .held = at->held,
                    .scale2 = p->scale2,
@@ -231,13 +266,6 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
                    .norm = sqrt(square),
                    .smallest = singular_value(s, t->k - 1)};
   return at->G != NULL ? mxs_optim_outside(&t->optim, 1, &fit->outside) : MXS_OK;
-}
-
-/* How the residuals are distributed. Collective. */
-static mxs_status look_closer(mxs_solver *s, mxs_fit *fit) {
-  fit->moments = 1;
-  return mxs_objective_moments(s->objective, &s->points[0], fit->norm * sqrt(fit->scale2),
-                               sqrt(2.0 * fit->loss), fit->train, fit->held_out);
 }
 
 static double relative(const mxs_solver *s) {
@@ -260,27 +288,60 @@ static int64_t negligible(const mxs_solver *s) {
   return count;
 }
 
+/* The verdict on the point of the evaluation. What the noise does to the error is known of a fit
+ * at rest only: elsewhere the residual has other reasons. Collective. */
+static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
+  mxs_fit fit;
+  MXS_TRY(describe(s, &fit));
+  *certificate = mxs_certify(&fit);
+  MXS_TRY(mxs_look_closer(s->objective, s->problem, &s->points[0], &fit, certificate));
+  if (certificate->status == MXS_RECOVERED_UP_TO_NOISE &&
+      !(relative_step(s) <= AT_REST * certificate->relative_error)) {
+    certificate->status = MXS_NOT_CERTIFIED;
+    certificate->doubt = MXS_DOUBT_UNFINISHED;
+  }
+  certificate->given = s->problem->m_validation > 0;
+  return MXS_OK;
+}
+
+/* A run that ends in the middle of the search has a verdict only if it is good. Collective. */
+static mxs_status certify_early(mxs_solver *s, mxs_certificate *certificate) {
+  const mxsi_trajectory *t = &s->trajectory[0];
+  const double unknown = (double)NAN;
+  *certificate = (mxs_certificate){.given = s->problem->m_validation > 0,
+                                   .rank = t->k,
+                                   .relative_error = unknown,
+                                   .low = unknown,
+                                   .high = unknown,
+                                   .bound = (double)INFINITY,
+                                   .noise_std = unknown};
+  if (t->extent.stage == MXSI_STAGE_PURSUE)
+    MXS_TRY(certify(s, certificate));
+  if (certificate->status == MXS_NOT_CERTIFIED)
+    certificate->doubt = MXS_DOUBT_UNFINISHED;
+  return MXS_OK;
+}
+
 mxs_status mxsi_auto_judge(mxs_solver *s) {
   const mxsi_auto *a = &s->automatic;
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_result *result = &s->result[0];
   const int last = a->attempt > 4 && a->plain;
-  s->lost = result->reason == MXS_REASON_DIVERGED && !last && (a->attempt < 3 || t->count.kept > 0);
+  const double zero = s->problem->y_norm2 / (2.0 * (double)s->problem->m_train);
+  const int hopeless = result->reason == MXS_REASON_DIVERGED ||
+                       (result->reason == MXS_REASON_RUNNING && s->at[0].loss > HOPELESS * zero);
+  s->lost = hopeless && !last && (a->attempt < 3 || t->extent.kept > 0);
+  result->certificate.given = 0;
   if (s->lost)
     result->reason = MXS_REASON_RUNNING;
-  if (s->lost || t->count.stage != MXSI_STAGE_PURSUE || result->reason == MXS_REASON_DIVERGED)
+  if (s->lost || result->reason == MXS_REASON_DIVERGED)
     return MXS_OK;
-  if (!last && result->reason == MXS_REASON_RUNNING &&
-      !(is_exact(s) && covers_all(s) && negligible(s) == 0))
+  if (!last && result->reason != MXS_REASON_RUNNING)
+    return certify_early(s, &result->certificate);
+  if (!last &&
+      !(t->extent.stage == MXSI_STAGE_PURSUE && is_exact(s) && covers_all(s) && negligible(s) == 0))
     return MXS_OK;
-  mxs_fit fit;
-  MXS_TRY(describe(s, &fit));
-  result->certificate = mxs_certify(&fit);
-  if (result->certificate.status == MXS_RECOVERED_UP_TO_NOISE) {
-    MXS_TRY(look_closer(s, &fit));
-    result->certificate = mxs_certify(&fit);
-  }
-  result->certificate.given = 1;
+  MXS_TRY(certify(s, &result->certificate));
   if (result->reason != MXS_REASON_RUNNING)
     return MXS_OK;
   if (result->certificate.status == MXS_RECOVERED)
@@ -295,7 +356,7 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
 static mxs_status keep(mxs_solver *s, double validation, int certified) {
   const mxs_problem *p = s->problem;
   mxsi_trajectory *t = only(s);
-  if (!(validation <= s->automatic_numbers.kept) && t->count.kept > 0)
+  if (!(validation <= s->automatic_numbers.kept) && t->extent.kept > 0)
     return MXS_OK;
   s->automatic_numbers.kept = validation;
   s->automatic.certified = certified;
@@ -309,14 +370,16 @@ static mxs_status keep(mxs_solver *s, double validation, int certified) {
 static mxs_status finish(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   mxsi_trajectory *t = only(s);
-  const int64_t k = t->count.kept;
+  const int64_t k = t->extent.kept;
+  mxsi_solver_tell(s, 0, "takes the point of the lowest held-out loss, of rank %lld", (long long)k);
   s->automatic.attempt = 5;
   s->automatic.plain = 1;
   s->automatic.window = 0;
   MXS_TRY(enter(s, MXSI_STAGE_PURSUE, k));
   memcpy(t->optim.U, s->kept_U, (size_t)(p->n1 * k) * sizeof *s->kept_U);
   memcpy(t->optim.V, s->kept_V, (size_t)(p->n2 * k) * sizeof *s->kept_V);
-  return MXS_OK;
+  const int64_t drop = negligible(s);
+  return drop > 0 ? enter_pursuit(s, k - drop, NULL, 0, 0.0) : MXS_OK;
 }
 
 /* Overparameterised, from a small random start. Collective. */
@@ -328,6 +391,13 @@ static mxs_status enter_descent(mxs_solver *s) {
   MXS_TRY(enter(s, MXSI_STAGE_DESCEND, s->problem->k));
   mxsi_start_randomly(s, t, SMALL_START * sqrt(t->number.s1 / s->problem->scale2));
   return MXS_OK;
+}
+
+/* What X lacks, in units of what G has of it: G is minus that, and smaller by what the fit has
+ * taken up. */
+static double missing_unit(const mxs_solver *s) {
+  const double m = (double)s->at[0].train;
+  return -m / (m - (double)freedom(s, s->trajectory[0].k)) / s->problem->scale2;
 }
 
 /* Too few measurements are left over to see a direction that is missing, and there is room for it.
@@ -343,31 +413,63 @@ static int is_short(const mxs_solver *s) {
 static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
   mxsi_auto *a = &s->automatic;
   mxsi_trajectory *t = only(s);
-  const double m = (double)s->at[0].train;
   a->attempt++;
   if (a->attempt == 2) {
     if (is_short(s)) {
+      mxsi_solver_tell(s, 0,
+                       "attempt 2: rank %lld, since too few measurements are left over to "
+                       "tell whether one direction is missing",
+                       (long long)t->k + 1);
       a->steps = 0;
       a->lowered = 0;
-      return enter_pursuit(s, t->k, outside, 1,
-                           m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
+      return enter_pursuit(s, t->k, outside, 1, missing_unit(s));
     }
     a->attempt++;
   }
   if (a->attempt == 3 && a->certified)
     return finish(s);
-  if (a->attempt == 3)
+  if (a->attempt == 3) {
+    mxsi_solver_tell(s, 0, "attempt 3: descent from a small random start with %lld columns",
+                     (long long)s->problem->k);
     return enter_descent(s);
-  if (a->attempt == 4 && a->gap > 0)
+  }
+  if (a->attempt == 4 && a->gap > 0) {
+    mxsi_solver_tell(s, 0, "attempt 4: rank %lld from the back-projection, with log-det weights",
+                     (long long)a->gap);
     return enter_spectral(s, a->gap);
+  }
   return finish(s);
 }
 
 /* An attempt whose numbers left the range of doubles: the next one, but the second, or the answer
  * so far. Collective. */
 static mxs_status give_up(mxs_solver *s) {
+  mxsi_solver_tell(s, 0, "attempt %lld left the range of numbers", (long long)s->automatic.attempt);
   s->automatic.attempt = s->automatic.attempt < 2 ? 2 : s->automatic.attempt;
   return next_attempt(s, NULL);
+}
+
+/* Later passes visit all measurements. */
+static mxs_status join_all(mxs_solver *s) {
+  if (s->automatic.window > 0)
+    mxsi_solver_tell(s, 0, "all %lld measurements join", (long long)s->problem->m_train);
+  s->automatic.window = 0;
+  s->automatic.steps = 0;
+  return MXS_OK;
+}
+
+/* Singular values below this are no signal. */
+static double weak_value(const mxs_solver *s, const mxs_fit *fit) {
+  const double left = (double)(fit->m - freedom(s, fit->rank));
+  const double sigma2 = 2.0 * fit->loss * (double)fit->m / fmax(1.0, left);
+  return WEAK * edge_factor(s) * sqrt(sigma2 / (double)fit->m) / s->problem->scale2;
+}
+
+/* The leading k directions only. Collective. */
+static mxs_status lower(mxs_solver *s, int64_t k) {
+  mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others do not stand out of noise",
+                   (long long)only(s)->k, (long long)k);
+  return enter_pursuit(s, k, NULL, 0, 0.0);
 }
 
 /* An attempt has come to rest: more data, a lower rank, a verdict, or the next attempt.
@@ -375,29 +477,26 @@ static mxs_status give_up(mxs_solver *s) {
 static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *outside) {
   mxsi_auto *a = &s->automatic;
   mxsi_trajectory *t = only(s);
-  const double sigma2 =
-      2.0 * fit->loss * (double)fit->m / fmax(1.0, (double)(fit->m - freedom(s, t->k)));
-  const double weak = WEAK * edge_factor(s) * sqrt(sigma2 / (double)fit->m) / s->problem->scale2;
+  const double weak = weak_value(s, fit);
+  int64_t strong = t->k;
+  while (strong > 1 && singular_value(s, strong - 1) < weak)
+    strong--;
   if (a->window > 0) {
-    a->window = 0;
-    a->steps = 0;
-    return MXS_OK;
+    MXS_TRY(join_all(s));
+    return strong < t->k ? lower(s, strong) : MXS_OK;
   }
   const mxs_certificate verdict = mxs_certify(fit);
   const int certified = verdict.status != MXS_NOT_CERTIFIED;
-  if (capacity(s) > 0 && t->count.stage == MXSI_STAGE_PURSUE)
+  if (capacity(s) > 0 && t->extent.stage == MXSI_STAGE_PURSUE)
     return enter_polish(s);
   MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit->validation, certified)));
   if (fit->held == 0)
     return finish(s);
   const int too_many = fit->smallest < weak || verdict.doubt == MXS_DOUBT_OVERFITS;
   if (!a->lowered && t->k > 1 && too_many && verdict.status != MXS_RECOVERED) {
-    int64_t strong = t->k - 1;
-    while (strong > 1 && singular_value(s, strong - 1) < weak)
-      strong--;
     a->lowered = 1;
     a->steps = 0;
-    return enter_pursuit(s, strong, NULL, 0, 0.0);
+    return lower(s, strong < t->k ? strong : t->k - 1);
   }
   if (a->certified && (a->attempt > 1 || !is_short(s)))
     return finish(s);
@@ -414,6 +513,19 @@ static int64_t count_outside(const mxs_solver *s, const mxs_outside *outside) {
   return count;
 }
 
+/* Nothing is left to gain, or only by directions that fit noise, which is slow. */
+static int is_at_rest(const mxs_solver *s, const mxs_fit *fit, int weighted) {
+  const mxsi_auto *a = &s->automatic;
+  const double *number = s->trajectory[0].optim.number;
+  if (weighted)
+    return number[MXS_OPTIM_STATIONARY] > 0.0 || a->steps >= MOST_WEIGHTED;
+  const int close = a->window > 0 || number[MXS_OPTIM_STEP] < STEP_AT_REST;
+  return number[MXS_OPTIM_STATIONARY] > 0.0 || a->steps >= MOST_STEPS ||
+         (number[MXS_OPTIM_GAIN] < GAIN_AT_REST && close) ||
+         (a->steps >= SLOW && number[MXS_OPTIM_GAIN] < SLOW_GAIN && fit->rank > 1 &&
+          fit->smallest < weak_value(s, fit));
+}
+
 /* One step of pursuit, and what follows from it. Collective. */
 static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   mxsi_auto *a = &s->automatic;
@@ -425,14 +537,15 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   mxs_fit fit;
   MXS_TRY(describe(s, &fit));
   s->automatic_numbers.before = s->at[0].loss;
-  if (a->plain) { /* what a prefix found does not fit all: go on with all */
+  if (a->plain) { /* what a part found does not fit all: go on with all */
     a->plain = 0;
-    a->window = 0;
-    a->steps = 0;
-    return MXS_OK;
+    return a->window > 0 ? join_all(s) : enter_polish(s);
   }
-  if (exact && drop > 0)
+  if (exact && drop > 0) {
+    mxsi_solver_tell(s, 0, "rank lowered from %lld to %lld: the others are zero", (long long)t->k,
+                     (long long)t->k - (long long)drop);
     return enter_pursuit(s, t->k - drop, NULL, 0, 0.0);
+  }
   if (exact && !covers_all(s)) {
     a->plain = 1;
     return MXS_OK;
@@ -446,11 +559,13 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   const double gain = t->optim.number[MXS_OPTIM_GAIN];
   const int64_t room = most_columns(s, m) - t->k;
   const int64_t found = a->lowered || weighted ? 0 : count_outside(s, outside);
-  if (found > 0 && room > 0 && gain < GAIN_TO_RAISE && a->steps < MOST_STEPS)
-    return enter_pursuit(s, t->k, outside, found < room ? found : room,
-                         m / (m - (double)freedom(s, t->k)) / s->problem->scale2);
-  if (exact || t->optim.number[MXS_OPTIM_STATIONARY] > 0.0 || (!weighted && gain < GAIN_AT_REST) ||
-      a->steps >= (weighted ? MOST_WEIGHTED : MOST_STEPS)) {
+  if (found > 0 && room > 0 && gain < GAIN_TO_RAISE && a->steps < MOST_STEPS) {
+    const int64_t more = found < room ? found : room;
+    mxsi_solver_tell(s, 0, "rank raised from %lld to %lld", (long long)t->k,
+                     (long long)t->k + (long long)more);
+    return enter_pursuit(s, t->k, outside, more, missing_unit(s));
+  }
+  if (exact || is_at_rest(s, &fit, weighted)) {
     t->optim.number[MXS_OPTIM_STATIONARY] = 0.0;
     return rest(s, &fit, outside);
   }
@@ -491,7 +606,10 @@ static mxs_status descend(mxs_solver *s) {
     return t->rule->advance(&t->optim);
   MXS_TRY(mxs_optim_balance(s->options.model, mxs_view(t->optim.U, p->n1, t->k),
                             mxs_view(t->optim.V, p->n2, t->k)));
+  MXS_TRY(mxs_comm_agree(p->comm, keep(s, validation, 0)));
   a->gap = gap_of(s, most_columns(s, (double)s->at[0].train));
+  mxsi_solver_tell(s, 0, "the descent came to rank %lld, by the largest gap of singular values",
+                   (long long)a->gap);
   a->steps = 0;
   a->lowered = 0;
   return enter_pursuit(s, a->gap, NULL, 0, 0.0);
@@ -519,9 +637,9 @@ mxs_status mxsi_auto_advance(mxs_solver *s) {
   double *room = NULL;
   if (s->lost)
     return give_up(s);
-  if (only(s)->count.stage == MXSI_STAGE_DESCEND)
+  if (only(s)->extent.stage == MXSI_STAGE_DESCEND)
     return descend(s);
-  if (only(s)->count.stage == MXSI_STAGE_POLISH)
+  if (only(s)->extent.stage == MXSI_STAGE_POLISH)
     return polish(s);
   const int64_t order = p->n1 < p->n2 ? p->n1 : p->n2;
   const int64_t count = order < MOST_RAISED ? order : MOST_RAISED;

@@ -74,7 +74,7 @@ mxs_estimate mxs_estimate_of(const mxs_estimate_input *in) {
   mxs_estimate out = {(double)NAN, (double)NAN, (double)NAN, (double)NAN, MXS_NOISE_NONE};
   if (in->m_validation < 1 || in->m < 1 || !isfinite(in->validation_loss))
     return out;
-  const double y2 = in->y_norm2 / (double)in->m;
+  const double y2 = in->y_mean2;
   const interval held_out = mean_of_squares(2.0 * in->validation_loss, (double)in->m_validation);
   const interval noise = noise_square(in, &out.basis);
   if (isnan(noise.at)) {

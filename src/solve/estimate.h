@@ -41,7 +41,7 @@
 typedef struct mxs_estimate_input {
   double validation_loss, loss;
   int64_t m_validation, m; /**< held-out and training measurements */
-  double y_norm2;          /**< of the training measurements */
+  double y_mean2;          /**< mean square of y over the training measurements */
   double scale2;           /**< mean square of an entry of A */
   double noise_std;        /**< NaN: not known */
   int64_t n1, n2;

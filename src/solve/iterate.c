@@ -3,6 +3,8 @@
 #include "la/la.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Loss beyond this multiple of the larger of its first value and f(0, 0) is divergence. */
@@ -13,7 +15,7 @@ static mxs_status check_restored(const mxs_solver *s) {
     const mxsi_trajectory *t = &s->trajectory[r];
     if (t->count.started != 1 || t->count.iteration < 0 || t->count.gap_rank < 1 ||
         t->count.gap_rank > s->spectrum.count || !(t->number.step > 0.0) ||
-        t->count.columns != t->k)
+        t->extent.columns != t->k)
       return mxs_fail(MXS_ERR_DATA,
                       "the saved state does not make sense: it was not written by a solver");
   }
@@ -26,9 +28,11 @@ mxs_status mxs_solver_restored(mxs_solver *s) {
   MXS_TRY(mxs_comm_agree(s->problem->comm, check_restored(s)));
   int64_t visits = 0;
   for (int64_t r = 0; r < s->replicas; r++) {
-    const mxsi_trajectory *t = &s->trajectory[r];
+    mxsi_trajectory *t = &s->trajectory[r];
     memcpy(mxs_objective_scales(s->objective, r), t->scales, sizeof t->scales);
-    visits = t->count.visits > visits ? t->count.visits : visits;
+    if (t->extent.visits == 0)
+      t->extent.visits = t->count.passes * mxsi_measurements(s->problem);
+    visits = t->extent.visits > visits ? t->extent.visits : visits;
   }
   s->visits_before = mxs_objective_get_profile(s->objective).visits - visits;
   return MXS_OK;
@@ -73,7 +77,7 @@ static mxs_reason end_reason(mxs_solver *s, int64_t r, const mxs_requests *reque
 
 /* Visits as passes over all measurements, held-out ones included. */
 static double passes_of(const mxs_problem *p, int64_t visits) {
-  return (double)visits / (double)(p->train.blocks.m + p->validation.blocks.m);
+  return (double)visits / (double)mxsi_measurements(p);
 }
 
 /* What the evaluation, which took `visits`, says of a trajectory. Only one of all measurements
@@ -91,7 +95,7 @@ static void judge(
     result->reason = MXS_REASON_DIVERGED;
   else if (whole)
     result->reason = end_reason(s, r, requests);
-  result->passes_over_A = passes_of(s->problem, t->count.visits + visits);
+  result->passes_over_A = passes_of(s->problem, t->extent.visits + visits);
   t->next_phase = t->phase;
 }
 
@@ -166,13 +170,15 @@ static mxs_status advance(mxs_solver *s, int64_t r) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_optim *o = &t->optim;
   t->phase = t->next_phase;
-  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
   o->iteration = t->count.iteration++;
   o->step = t->number.step;
   o->s1 = t->number.s1;
   const mxs_status status =
       s->options.method == MXS_METHOD_AUTO ? mxsi_auto_advance(s) : t->rule->advance(o);
-  t->count.visits = mxsi_solver_visits(s);
+  mxs_objective_expect(s->objective, r, o->number[MXS_OPTIM_EXPECTED]);
+  memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
+  t->extent.visits = mxsi_solver_visits(s);
+  t->count.passes = t->extent.visits / mxsi_measurements(s->problem);
   if (status == MXS_ERR_NUMERIC)
     s->result[r].reason = MXS_REASON_DIVERGED;
   return status == MXS_ERR_NUMERIC ? MXS_OK : status;
@@ -314,6 +320,17 @@ static mxs_status answer(mxs_solver *s, mxs_result *results) {
   return MXS_OK;
 }
 
+void mxsi_solver_tell(const mxs_solver *s, int warning, const char *format, ...) {
+  char text[512];
+  va_list values;
+  if (s->hooks == NULL || s->hooks->tell == NULL)
+    return;
+  va_start(values, format);
+  (void)vsnprintf(text, sizeof text, format, values);
+  va_end(values);
+  s->hooks->tell(s->hooks->ctx, s->trajectory[0].count.iteration, warning, text);
+}
+
 mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *results) {
   const mxs_hooks none = {0};
   double seconds = 0.0;
@@ -326,10 +343,12 @@ mxs_status mxs_solver_run(mxs_solver *s, const mxs_hooks *hooks, mxs_result *res
     seconds = fmax(seconds, s->trajectory[r].number.seconds);
   }
   s->clock = MPI_Wtime() - seconds;
+  s->hooks = hooks;
   mxs_status status =
       s->trajectory[0].count.started == 0 ? mxsi_solver_start(s) : mxs_solver_restored(s);
   while (status == MXS_OK && count_running(s) > 0)
     status = iterate(s, hooks);
+  s->hooks = NULL;
   collect(s, results);
   if (status != MXS_OK)
     return status;

@@ -185,18 +185,18 @@ static void add_array(
 static void list_shared(mxs_solver *s) {
   const mxs_problem *p = s->problem;
   const mxs_spectrum *spectrum = &s->spectrum;
-  const int64_t kept = s->trajectory[0].count.kept;
+  const int64_t kept = s->trajectory[0].extent.kept;
   mxs_array *to = s->arrays + s->array_count;
-  *to++ = (mxs_array){"state/data_values", 0, 1, spectrum->count, spectrum->s};
-  *to++ = (mxs_array){"state/data_left", 0, p->n1, spectrum->count, spectrum->left};
-  *to++ = (mxs_array){"state/data_right", 0, p->n2, spectrum->count, spectrum->right};
+  *to++ = (mxs_array){"state/data_values", 0, 1, spectrum->count, spectrum->s, 0};
+  *to++ = (mxs_array){"state/data_left", 0, p->n1, spectrum->count, spectrum->left, 0};
+  *to++ = (mxs_array){"state/data_right", 0, p->n2, spectrum->count, spectrum->right, 0};
   if (s->options.method == MXS_METHOD_AUTO) {
-    *to++ = (mxs_array){"state/auto", 1, 1, MXSI_AUTO_INTEGERS, &s->automatic};
-    *to++ = (mxs_array){"state/auto_numbers", 0, 1, MXSI_AUTO_NUMBERS, &s->automatic_numbers};
+    *to++ = (mxs_array){"state/auto", 1, 1, MXSI_AUTO_INTEGERS, &s->automatic, 0};
+    *to++ = (mxs_array){"state/auto_numbers", 0, 1, MXSI_AUTO_NUMBERS, &s->automatic_numbers, 0};
   }
   if (kept > 0) {
-    *to++ = (mxs_array){"state/kept_U", 0, p->n1, kept, s->kept_U};
-    *to++ = (mxs_array){"state/kept_V", 0, p->n2, kept, s->kept_V};
+    *to++ = (mxs_array){"state/kept_U", 0, p->n1, kept, s->kept_U, 0};
+    *to++ = (mxs_array){"state/kept_V", 0, p->n2, kept, s->kept_V, 0};
   }
   s->array_count = to - s->arrays;
 }
@@ -210,27 +210,28 @@ void mxsi_solver_list_arrays(mxs_solver *s) {
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     t->names = 0;
-    add_array(s, t, r, "state/counters", (mxs_array){NULL, 1, 1, MXSI_COUNTERS, &t->count});
+    add_array(s, t, r, "state/counters", (mxs_array){NULL, 1, 1, MXSI_COUNTERS, &t->count, 0});
+    add_array(s, t, r, "state/extent", (mxs_array){NULL, 1, 1, MXSI_EXTENT, &t->extent, 1});
   }
   s->shape_count = s->array_count;
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     mxs_optim *o = &t->optim;
     if (mxsi_stop_keeps_best(s)) {
-      add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, t->best_U});
-      add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, t->best_V});
-      add_array(s, t, r, "state/best", (mxs_array){NULL, 0, 1, MXSI_BEST, &t->best});
+      add_array(s, t, r, "factors/U", (mxs_array){NULL, 0, p->n1, t->k, t->best_U, 0});
+      add_array(s, t, r, "factors/V", (mxs_array){NULL, 0, p->n2, t->k, t->best_V, 0});
+      add_array(s, t, r, "state/best", (mxs_array){NULL, 0, 1, MXSI_BEST, &t->best, 0});
     }
     const char *const *names = mxsi_stop_keeps_best(s) ? aside : answer;
-    add_array(s, t, r, names[0], (mxs_array){NULL, 0, p->n1, t->k, o->U});
-    add_array(s, t, r, names[1], (mxs_array){NULL, 0, p->n2, t->k, o->V});
-    add_array(s, t, r, "state/numbers", (mxs_array){NULL, 0, 1, MXSI_NUMBERS, &t->number});
-    add_array(s, t, r, "state/rule", (mxs_array){NULL, 0, 1, MXS_OPTIM_NUMBERS, o->number});
-    add_array(s, t, r, "state/phase", (mxs_array){NULL, 0, 1, MXS_PHASE_NUMBERS, &t->phase});
-    add_array(s, t, r, "state/scales", (mxs_array){NULL, 1, 1, MXS_OBJECTIVE_SCALES, t->scales});
+    add_array(s, t, r, names[0], (mxs_array){NULL, 0, p->n1, t->k, o->U, 0});
+    add_array(s, t, r, names[1], (mxs_array){NULL, 0, p->n2, t->k, o->V, 0});
+    add_array(s, t, r, "state/numbers", (mxs_array){NULL, 0, 1, MXSI_NUMBERS, &t->number, 0});
+    add_array(s, t, r, "state/rule", (mxs_array){NULL, 0, 1, MXS_OPTIM_NUMBERS, o->number, 1});
+    add_array(s, t, r, "state/phase", (mxs_array){NULL, 0, 1, MXS_PHASE_NUMBERS, &t->phase, 0});
+    add_array(s, t, r, "state/scales", (mxs_array){NULL, 1, 1, MXS_OBJECTIVE_SCALES, t->scales, 0});
     if (t->rule->remembers) {
-      add_array(s, t, r, "state/memory_U", (mxs_array){NULL, 0, p->n1, t->k, o->memory_U});
-      add_array(s, t, r, "state/memory_V", (mxs_array){NULL, 0, p->n2, t->k, o->memory_V});
+      add_array(s, t, r, "state/memory_U", (mxs_array){NULL, 0, p->n1, t->k, o->memory_U, 0});
+      add_array(s, t, r, "state/memory_V", (mxs_array){NULL, 0, p->n2, t->k, o->memory_V, 0});
     }
   }
   list_shared(s);
@@ -258,7 +259,7 @@ static const mxs_rule *rule_of(const mxs_solver *s, int64_t stage) {
 mxs_status mxsi_solver_set_kept(mxs_solver *s, int64_t k) {
   mxs_release(&s->kept_U);
   mxs_release(&s->kept_V);
-  s->trajectory[0].count.kept = k;
+  s->trajectory[0].extent.kept = k;
   MXS_TRY(mxs_alloc(s->problem->n1 * k, sizeof *s->kept_U, &s->kept_U));
   return mxs_alloc(s->problem->n2 * k, sizeof *s->kept_V, &s->kept_V);
 }
@@ -269,10 +270,10 @@ mxs_status mxsi_solver_set_columns(mxs_solver *s, int64_t r, int64_t k) {
   const int64_t left = s->problem->n1 * k;
   const int64_t right = s->problem->n2 * k;
   release_factors(t);
-  t->rule = rule_of(s, t->count.stage);
+  t->rule = rule_of(s, t->extent.stage);
   memset(o->number, 0, sizeof o->number);
   t->k = k;
-  t->count.columns = k;
+  t->extent.columns = k;
   o->k = k;
   t->best = (mxsi_best){.point.iteration = -1.0};
   if (mxsi_stop_keeps_best(s)) {
@@ -295,7 +296,7 @@ static mxs_status allocate_trajectory(mxs_solver *s, int64_t r) {
   const int64_t k = t->want.k > 0 ? t->want.k : s->problem->k;
   const int64_t most = k < MOST_SINGULAR_VALUES ? k : MOST_SINGULAR_VALUES;
   const char *const *names = NULL;
-  t->count.stage = options->method == MXS_METHOD_AUTO ? MXSI_STAGE_PURSUE : MXSI_STAGE_METHOD;
+  t->extent.stage = options->method == MXS_METHOD_AUTO ? MXSI_STAGE_PURSUE : MXSI_STAGE_METHOD;
   t->optim = (mxs_optim){.problem = s->problem,
                          .options = options,
                          .replica = r,
@@ -336,13 +337,25 @@ static mxs_status allocate(mxs_solver *s) {
   return MXS_OK;
 }
 
+/* Its counts stay. */
+static void destroy_objective(mxs_solver *s) {
+  if (s->objective == NULL)
+    return;
+  const mxs_objective_profile profile = mxs_objective_get_profile(s->objective);
+  s->spent.compute_s += profile.compute_s;
+  s->spent.generate_s += profile.generate_s;
+  s->spent.reduce_s += profile.reduce_s;
+  s->spent.visits += profile.visits;
+  mxs_objective_destroy(&s->objective);
+}
+
 mxs_status mxsi_solver_set_objective(mxs_solver *s) {
   int64_t *k = NULL;
   mxs_status status = mxs_comm_agree(s->problem->comm, mxs_alloc(s->replicas, sizeof *k, &k));
   const int64_t visits = s->objective != NULL ? mxsi_solver_visits(s) : 0;
   for (int64_t r = 0; r < s->replicas && status == MXS_OK; r++)
     k[r] = s->trajectory[r].k;
-  mxs_objective_destroy(&s->objective);
+  destroy_objective(s);
   if (status == MXS_OK)
     status = mxs_objective_create(s->problem, s->options.reduction, k, s->replicas,
                                   s->options.threads, &s->objective);
@@ -420,6 +433,17 @@ void mxs_solver_destroy(mxs_solver **solver) {
   mxs_release(solver);
 }
 
+const char *mxs_solver_stage(const mxs_solver *s, int64_t *rank) {
+  static const char *const names[] = {
+      [MXSI_STAGE_METHOD] = "",
+      [MXSI_STAGE_PURSUE] = "pursuit",
+      [MXSI_STAGE_DESCEND] = "descent",
+      [MXSI_STAGE_POLISH] = "polish",
+  };
+  *rank = s->trajectory[0].k;
+  return names[s->trajectory[0].extent.stage];
+}
+
 int64_t mxs_solver_replicas(const mxs_solver *s) {
   return s->replicas;
 }
@@ -456,13 +480,13 @@ static mxs_status check_columns(const mxs_solver *s, int64_t columns) {
 static mxs_status reshape(mxs_solver *s, int *changed) {
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
-    if (t->count.columns == t->k && t->rule == rule_of(s, t->count.stage))
+    if (t->extent.columns == t->k && t->rule == rule_of(s, t->extent.stage))
       continue;
     *changed = 1;
-    MXS_TRY(check_columns(s, t->count.columns));
-    MXS_TRY(mxsi_solver_set_columns(s, r, t->count.columns));
+    MXS_TRY(check_columns(s, t->extent.columns));
+    MXS_TRY(mxsi_solver_set_columns(s, r, t->extent.columns));
   }
-  const int64_t kept = s->trajectory[0].count.kept;
+  const int64_t kept = s->trajectory[0].extent.kept;
   if (kept == 0)
     return MXS_OK;
   MXS_TRY(check_columns(s, kept));
@@ -484,13 +508,15 @@ int64_t mxsi_solver_visits(const mxs_solver *s) {
 
 mxs_profile mxs_solver_profile(const mxs_solver *s) {
   const mxs_objective_profile profile = mxs_objective_get_profile(s->objective);
-  return (mxs_profile){.compute_s = profile.compute_s,
-                       .generate_s = profile.generate_s,
-                       .reduce_s = profile.reduce_s,
+  const mxs_problem *p = s->problem;
+  return (mxs_profile){.compute_s = s->spent.compute_s + profile.compute_s,
+                       .generate_s = s->spent.generate_s + profile.generate_s,
+                       .reduce_s = s->spent.reduce_s + profile.reduce_s,
                        .inner_s = s->trajectory[0].optim.inner_s,
                        .metrics_s = s->metrics_s,
                        .checkpoint_s = s->checkpoint_s,
-                       .passes = profile.passes,
+                       .passes = (double)(s->spent.visits + profile.visits) /
+                                 (double)(p->train.blocks.m + p->validation.blocks.m),
                        .reduce_bytes = profile.reduce_bytes,
                        .threads = mxs_objective_threads(s->objective)};
 }

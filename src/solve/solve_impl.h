@@ -12,12 +12,18 @@
 /** Integers and numbers of the state of a trajectory, as saved. */
 typedef struct mxsi_counters {
   int64_t started, iteration;
-  int64_t visits; /**< of measurements */
+  int64_t passes; /**< over all measurements, whole ones */
   int64_t gap_rank;
+} mxsi_counters;
+
+/** What checkpoints of version 1 did not have from the beginning: of one that does not, the
+ * solver's own as it was made. */
+typedef struct mxsi_extent {
+  int64_t visits;  /**< of measurements; 0: `passes` tells */
   int64_t columns; /**< of the factors */
   int64_t stage;   /**< solve/auto.h */
   int64_t kept;    /**< columns of the kept point; 0: none */
-} mxsi_counters;
+} mxsi_extent;
 
 typedef struct mxsi_numbers {
   double seconds, step, alpha, s1, loss_start;
@@ -27,6 +33,7 @@ typedef struct mxsi_numbers {
 typedef struct mxsi_figures {
   double iteration; /**< -1: there is none yet */
   double loss, validation_loss, grad_norm;
+  double train, held; /**< measurements that the losses are of */
 } mxsi_figures;
 
 /** The point of the lowest held-out loss, and the last that was lower by as much as counts; as
@@ -37,10 +44,11 @@ typedef struct mxsi_best {
 } mxsi_best;
 
 enum {
-  MXSI_COUNTERS = 7,
+  MXSI_COUNTERS = 4,
+  MXSI_EXTENT = 4,
   MXSI_NUMBERS = 5,
-  MXSI_BEST = 6,
-  MXSI_ARRAYS = 12, /**< of a trajectory, at most */
+  MXSI_BEST = 8,
+  MXSI_ARRAYS = 13, /**< of a trajectory, at most */
   MXSI_SHARED_ARRAYS = 7,
   MXSI_NAME = 48
 };
@@ -60,6 +68,7 @@ typedef struct mxsi_trajectory {
   double *best_U, *best_V;
   /* As they were before the pass of count.iteration: what a checkpoint holds. */
   mxsi_counters count;
+  mxsi_extent extent;
   mxsi_numbers number;
   mxs_phase phase;
   mxs_phase next_phase; /**< after the pass */
@@ -84,12 +93,19 @@ struct mxs_solver {
   mxsi_auto automatic;
   mxsi_auto_numbers automatic_numbers;
   double *kept_U, *kept_V; /**< best point so far of `auto`, or NULL */
+  const mxs_hooks *hooks;  /**< of the run that is under way, or NULL */
   mxs_array *arrays;
   int64_t shape_count, array_count; /**< those that tell shapes come first */
   double clock;                     /**< MPI_Wtime() at which the solve time would be 0 */
+  mxs_objective_profile spent;      /**< of objectives that are no more */
   int64_t visits_before;            /**< visits that the objective had made at a count of 0 */
   double metrics_s, checkpoint_s;
 };
+
+/** Measurements of a problem, held-out ones too. Local. */
+static inline int64_t mxsi_measurements(const mxs_problem *p) {
+  return p->train.blocks.m + p->validation.blocks.m;
+}
 
 /** Visits of measurements since the first start. Local. */
 int64_t mxsi_solver_visits(const mxs_solver *solver);
@@ -116,6 +132,10 @@ double mxsi_relative_residual(const mxs_problem *problem, double loss);
 
 /** ||(dU, dV)||_F of the last evaluation of trajectory r. Local. */
 double mxsi_solver_grad_norm(const mxs_solver *solver, int64_t r);
+
+/** Tell the hook of the run something, for its log. Logically collective. */
+void mxsi_solver_tell(const mxs_solver *solver, int warning, const char *format, ...)
+    MXS_PRINTF(3, 4);
 
 /* ---- stop.c -------------------------------------------------------------------------------- */
 

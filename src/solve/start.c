@@ -286,7 +286,7 @@ mxs_status mxsi_solver_start(mxs_solver *s) {
   for (int64_t r = 0; r < s->replicas; r++) {
     mxsi_trajectory *t = &s->trajectory[r];
     memcpy(t->scales, mxs_objective_scales(s->objective, r), sizeof t->scales);
-    t->count.visits = mxsi_solver_visits(s);
+    t->extent.visits = mxsi_solver_visits(s);
     t->count.started = 1;
   }
   return MXS_OK;

@@ -23,6 +23,10 @@ mxs_status mxsi_stop_check(const mxs_problem *p, const mxs_solve_options *o) {
                     (long long)o->patience);
   if (!isnan(o->noise_std) && !(o->noise_std >= 0.0 && isfinite(o->noise_std)))
     return mxs_fail(MXS_ERR_SETTINGS, "noise_std = %g: must not be negative", o->noise_std);
+  if (o->method == MXS_METHOD_AUTO && o->stop != MXS_STOP_TOLERANCE)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "stop: method = auto ends by a rule of its own, and keeps the point of the "
+                    "lowest held-out loss: set stop = tolerance, or another method");
   if (o->stop == MXS_STOP_VALIDATION && p->m_validation == 0)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "stop = validation: no measurements are held out: give hold_out = 0.1, or a "
@@ -92,7 +96,9 @@ mxs_reason mxsi_stop_watch(mxs_solver *s, int64_t r) {
   t->last = (mxsi_figures){.iteration = (double)t->count.iteration,
                            .loss = s->at[r].loss,
                            .validation_loss = s->at[r].validation_loss,
-                           .grad_norm = mxsi_solver_grad_norm(s, r)};
+                           .grad_norm = mxsi_solver_grad_norm(s, r),
+                           .train = (double)s->at[r].train,
+                           .held = (double)s->at[r].held};
   if (!is_scheduled(s, t))
     return MXS_REASON_RUNNING;
   switch (s->options.stop) {
@@ -114,7 +120,7 @@ static mxs_status describe_best(mxs_solver *s, int64_t r, mxs_result *result) {
   mxsi_trajectory *t = &s->trajectory[r];
   mxs_phase phase = t->phase;
   mxs_iterate at = {.iteration = (int64_t)t->best.point.iteration,
-                    .gap_rank = t->count.gap_rank,
+                    .gap_rank = t->count.gap_rank < t->k ? t->count.gap_rank : t->k,
                     .loss = t->best.point.loss,
                     .validation_loss = t->best.point.validation_loss,
                     .relative_residual = mxsi_relative_residual(p, t->best.point.loss)};
@@ -148,9 +154,9 @@ mxs_status mxsi_stop_answer(mxs_solver *s, int64_t r, mxs_result *result) {
     result->estimate =
         mxs_estimate_of(&(mxs_estimate_input){.validation_loss = point->validation_loss,
                                               .loss = point->loss,
-                                              .m_validation = p->m_validation,
-                                              .m = p->m_train,
-                                              .y_norm2 = p->y_norm2,
+                                              .m_validation = (int64_t)point->held,
+                                              .m = (int64_t)point->train,
+                                              .y_mean2 = p->y_norm2 / (double)p->m_train,
                                               .scale2 = p->scale2,
                                               .noise_std = s->options.noise_std,
                                               .n1 = p->n1,

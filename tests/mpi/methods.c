@@ -239,6 +239,38 @@ static void kicks(void **state) {
   tear_down();
 }
 
+/* An operator that knows products only: its spectrum by passes is that of the matrix formed. */
+static void spectrum_by_passes(void **state) {
+  (void)state;
+  mxs_spectrum formed, passed;
+  const int64_t k = K;
+  mxs_objective *objective = NULL;
+  mxs_problem *p = make(&cases[8], K, 0.1);
+  assert_null(p->train.op->pass);
+  assert_ok(mxs_objective_create(p, MXS_REDUCTION_REPRODUCIBLE, &k, 1, 1, &objective));
+  assert_ok(mxs_spectrum_create(p, &formed));
+  assert_ok(mxs_spectrum_create(p, &passed));
+  assert_ok(
+      mxs_spectrum_compute(p, objective, MXS_SVD_REPLICATED, MXS_REDUCTION_REPRODUCIBLE, &formed));
+  assert_ok(
+      mxs_spectrum_compute(p, objective, MXS_SVD_RANDOMIZED, MXS_REDUCTION_REPRODUCIBLE, &passed));
+  assert_true(formed.visits == 0 && passed.visits > 0);
+  for (int64_t j = 0; j < formed.count; j++) {
+    double sign = 0.0;
+    assert_true(fabs(formed.s[j] - passed.s[j]) <= 1e-12 * formed.s[0]);
+    for (int64_t i = 0; i < N1; i++)
+      sign += formed.left[i * formed.count + j] * passed.left[i * formed.count + j];
+    assert_true(fabs(fabs(sign) - 1.0) < 1e-6);
+    for (int64_t i = 0; i < N2; i++)
+      assert_true(fabs(formed.right[i * formed.count + j] -
+                       copysign(1.0, sign) * passed.right[i * formed.count + j]) < 1e-3);
+  }
+  mxs_spectrum_clear(&formed);
+  mxs_spectrum_clear(&passed);
+  mxs_objective_destroy(&objective);
+  mxs_problem_destroy(&p);
+}
+
 /* ---- bits */
 
 typedef struct outcome {
@@ -295,7 +327,7 @@ static void every_operator(void **state) {
   for (int c = 0; c < CASES; c++)
     for (int i = 0; i < METHODS; i++) {
       mxs_solve_options how = options_of(methods[i]);
-      how.svd = c % 2 ? MXS_SVD_RANDOMIZED : MXS_SVD_AUTO;
+      how.svd = (c + i) % 2 ? MXS_SVD_RANDOMIZED : MXS_SVD_AUTO;
       assert_ok(run(make_on(MPI_COMM_SELF, &cases[c], K, 0.1), &how, &alone));
       assert_ok(run(make_on(MPI_COMM_WORLD, &cases[c], K, 0.1), &how, &together));
       same_bits("an operator", methods[i]);
@@ -334,10 +366,14 @@ static void symmetric(void **state) {
     }
 }
 
-static const struct CMUnitTest tests[] = {
-    cmocka_unit_test(descent),        cmocka_unit_test(momentum),
-    cmocka_unit_test(preconditioned), cmocka_unit_test(deficient),
-    cmocka_unit_test(first_minima),   cmocka_unit_test(kicks),
-    cmocka_unit_test(every_operator), cmocka_unit_test(symmetric)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(descent),
+                                          cmocka_unit_test(momentum),
+                                          cmocka_unit_test(preconditioned),
+                                          cmocka_unit_test(deficient),
+                                          cmocka_unit_test(first_minima),
+                                          cmocka_unit_test(kicks),
+                                          cmocka_unit_test(spectrum_by_passes),
+                                          cmocka_unit_test(every_operator),
+                                          cmocka_unit_test(symmetric)};
 
 MPI_TEST_MAIN(tests)

@@ -146,10 +146,14 @@ def run(*arguments, limit=LIMIT, **options):
 
 
 def options(**settings):
-    """--key value ...; checkpoints come when they are asked for, whatever they take."""
+    """--key value ...; checkpoints come when they are asked for, whatever they take. With a problem, gradient descent unless another
+    method is named; method=None: the default."""
+    if "problem" in settings:
+        settings.setdefault("method", "gd")
     if "checkpoint_every" in settings:
         settings.setdefault("checkpoint_share", 1)
-    return [text for key, value in settings.items() for text in (f"--{key}", repr(value) if isinstance(value, float) else str(value))]
+    given = {key: value for key, value in settings.items() if (key, value) != ("method", None)}
+    return [text for key, value in given.items() for text in (f"--{key}", repr(value) if isinstance(value, float) else str(value))]
 
 
 # ---------------------------------------------------------------- problem and factor files

@@ -214,7 +214,7 @@ class Environment(Case):
         shown = subprocess.run(["bash", "-c", 'printf "%.1f" 0,5'], env={**os.environ, **german}, capture_output=True, text=True, check=False)
         self.assertEqual(shown.stdout, "0,5", "the locale has a decimal comma")
         settings = self.dir / "run.yaml"
-        settings.write_text(f"problem: {self.problem}\nalpha: 0.125\nstep: 2.5e-1\n")
+        settings.write_text(f"problem: {self.problem}\nmethod: gd\nalpha: 0.125\nstep: 2.5e-1\n")
         texts = []
         for name, env in (("plain", {}), ("german", german)):
             self.run_ok("solve", settings, *options(**self.SETTINGS), "-o", self.dir / name, np=2, env=env)
@@ -238,7 +238,7 @@ class Environment(Case):
                 folder.mkdir(parents=True)
                 problem = folder / f"{name} p.h5"
                 shutil.copy(self.problem, problem)
-                self.run_ok("solve", *options(**{**self.SETTINGS, "max_iterations": 10}), "--problem", problem, "-o", folder / "run", np=2)
+                self.run_ok("solve", *options(problem=problem, **{**self.SETTINGS, "max_iterations": 10}), "-o", folder / "run", np=2)
                 shutil.copy(folder / "run" / "config.yaml", folder / f"{name} .yaml")
                 self.run_ok("solve", folder / f"{name} .yaml", "--max_iterations", "30", "-o", folder / "run", np=0)
                 self.assert_same_bits(self.whole, folder / "run")

@@ -64,7 +64,7 @@ class Scripts(Case):
         text = self.base("--tasks-per-node", "3", "--directory=/tmp/it's here", threads=2)
         for line in ("#SBATCH --nodes=2", "#SBATCH --ntasks-per-node=3", "#SBATCH --cpus-per-task=2", "#SBATCH --time=0-02:00:00",
                      "#SBATCH --signal=B:USR1@300", r"directory='/tmp/it'\''s here'", 'launch=(mpirun -np "$SLURM_NTASKS" --bind-to none)',
-                     f"settings=(--problem {self.problem} --k 5 --max_iterations 100 --threads 2)",
+                     f"settings=(--problem {self.problem} --method gd --k 5 --max_iterations 100 --threads 2)",
                      f"program=${{MXSENSE:-{os.path.realpath(harness.PROGRAM)}}}"):
             self.assertIn(line + "\n", text)
         for time, line in (("0s", "0-00:01:00"), ("90s", "0-00:02:00"), ("1-12:30:00", "1-12:30:00"), ("40d", "40-00:00:00"), ("59:01", "0-01:00:00")):

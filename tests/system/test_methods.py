@@ -79,7 +79,7 @@ class Starts(Case):
     """With no iteration the factors are those of the start."""
 
     def start(self, problem, name, **settings):
-        run = self.solve(problem, name, np=0, max_iterations=0, **settings)
+        run = self.solve(problem, name, np=0, max_iterations=0, **{"method": "gd", **settings})
         U, V = harness.factors(run)
         self.assertLess(np.linalg.norm(U.T @ U - V.T @ V), 1e-12 * np.linalg.norm(U.T @ U), "not balanced")
         return U @ V.T
@@ -111,7 +111,7 @@ class Starts(Case):
     def test_by_passes(self):
         problem, _, _ = tripled(40, 30, 3, 900, 3)
         path = harness.write_problem(self.dir / "p.h5", problem)
-        run = self.solve(path, np=0, k=3, svd="randomized", max_iterations=0)
+        run = self.solve(path, np=0, k=3, method="gd", svd="randomized", max_iterations=0)
         with h5py.File(run / "checkpoint.h5") as file:
             values, left, right = (file[f"state/data_{name}"][...] for name in ("values", "left", "right"))
         L, s, Rt = np.linalg.svd(problem.back_projection())
@@ -123,7 +123,7 @@ class Starts(Case):
         problem, U, V = tripled(12, 12, 3, 300, 4)
         path = harness.write_problem(self.dir / "p.h5", problem)
         start = harness.write_factors(self.dir / "start.h5", U, V)
-        self.solve(path, np=0, k=3, model="symmetric", init=f"file:{start}", code=65)
+        self.solve(path, np=0, k=3, method="gd", model="symmetric", init=f"file:{start}", code=65)
         self.assertIn("V = U", self.outcome.err)
 
 
@@ -159,7 +159,7 @@ class Solves(Case):
         """At the origin the gradient is zero: only a kick leaves it."""
         problem = self.gen(ensemble="gaussian", n1=20, n2=16, rank=2, measurements=600, np=0)
         zeros = harness.write_factors(self.dir / "zeros.h5", np.zeros((20, 2)), np.zeros((16, 2)))
-        settings = dict(k=2, init=f"file:{zeros}", max_iterations=400)
+        settings = dict(k=2, method="gd", init=f"file:{zeros}", max_iterations=400)
         stuck, kicked = (self.solve(problem, f"r{radius}", np=0, perturb=radius, **settings) for radius in (0, 0.001))
         self.assertEqual(harness.summary(stuck)["relative_residual"], 1.0)
         self.assertEqual(harness.summary(kicked)["reason"], "tolerance")
@@ -177,7 +177,7 @@ class Refusals(Case):
                                 (("label_noise", "replicas"), dict(label_noise=0.1, replicas=2)),
                                 (("k = 8", "riemannian_gd"), dict(method="riemannian_gd", k=8))):
             with self.subTest(**settings):
-                self.solve(problem, np=0, **{"k": 2, "max_iterations": 1, **settings}, code=78)
+                self.solve(problem, np=0, **{"k": 2, "method": "gd", "max_iterations": 1, **settings}, code=78)
                 for word in words:
                     self.assertIn(word, self.outcome.errors[0])
                 self.assertFalse((self.dir / "run" / "metrics.csv").exists())

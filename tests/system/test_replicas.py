@@ -138,7 +138,7 @@ class Settings(ReplicaCase):
 
     def test_lists_in_yaml_and_the_echo(self):
         file = self.dir / "run.yaml"
-        file.write_text(f"problem: {self.problem}\nalpha: [5e-2, 0.1]\nk: '3,4'\nmax_iterations: 15\ntolerance: 0\nhold_out: 0.1\n")
+        file.write_text(f"problem: {self.problem}\nmethod: gd\nalpha: [5e-2, 0.1]\nk: '3,4'\nmax_iterations: 15\ntolerance: 0\nhold_out: 0.1\n")
         first, second = self.dir / "first", self.dir / "second"
         self.run_ok("solve", file, "-o", first)
         config = (first / "config.yaml").read_text()

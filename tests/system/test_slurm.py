@@ -241,7 +241,7 @@ def array_and_its_table(here):
 
 
 def scaling_series(here, kind, counts, **lines):
-    script = here.slurm.edit(f"{kind}.sbatch", f"{kind}.sbatch", settings=f"(--problem {here.problem} --k 5)", parent=kind, iterations=30,
+    script = here.slurm.edit(f"{kind}.sbatch", f"{kind}.sbatch", settings=f"(--problem {here.problem} --method gd --k 5)", parent=kind, iterations=30,
                              **lines)
     here.slurm.submit(script, "--exclude=n4", f"--array={','.join(map(str, counts))}%1", f"--ntasks={counts[-1]}", "--oversubscribe").wait()
     out = here.slurm.command(here.slurm.env["MXSENSE_COLLECT"], "--scaling", kind, "-o", f"{kind}.csv",

@@ -37,10 +37,13 @@ class NoiseCase(Case):
     def solve(self, problem, name="run", np=0, **settings):
         return super().solve(problem, name, np=np, **settings)
 
-    def noisy(self, sigma=0.1, seed=0):
-        return self.gen(f"p{seed}.h5", np=0, ensemble="gaussian", n1=N1, n2=N2, rank=RANK, condition=CONDITION, measurements=M, noise=sigma, seed=seed)
+    def solve_noisy(self, problem, name="run", **settings):
+        return self.solve(problem, name, storage="bits", **settings)
 
-    def small(self, noise=0.05, held_out=60, seed=1):
+    def noisy(self, sigma=0.1, seed=0):
+        return self.gen(f"p{seed}.h5", np=0, ensemble="rademacher", n1=N1, n2=N2, rank=RANK, condition=CONDITION, measurements=M, noise=sigma, seed=seed)
+
+    def small(self, noise=0.2, held_out=60, seed=1):
         """Overfits within a hundred iterations."""
         return harness.write_problem(self.dir / "p.h5", ref.plant(12, 10, 2, 201, seed=seed, held_out=held_out, noise=noise))
 
@@ -69,7 +72,7 @@ class Statistics(NoiseCase):
         for k in (RANK, 8 * RANK):
             ratios, oracles = [], []
             for seed, problem in enumerate(problems):
-                run = self.solve(problem, f"run{k}.{seed}", k=k, stop="validation", hold_out=0.1, seed=seed, alpha=1e-4,
+                run = self.solve_noisy(problem, f"run{k}.{seed}", k=k, stop="validation", hold_out=0.1, seed=seed, alpha=1e-4,
                                  metrics_every=1, tolerance=0, max_iterations=1000)
                 summary = harness.summary(run)
                 self.assertEqual(summary["reason"], "validation")
@@ -80,7 +83,8 @@ class Statistics(NoiseCase):
                 self.assertEqual(summary["estimates"]["noise_std"], sigma)
                 shutil.rmtree(run)
             with self.subTest(k=k, oracles=oracles, ratios=ratios):
-                self.assertLessEqual(max(oracles), 1.05)
+                self.assertLessEqual(statistics.median(oracles), 1.05)
+                self.assertLessEqual(max(oracles), 1.2)
                 self.assertLessEqual(statistics.median(ratios), 1.3)
                 self.assertLessEqual(max(ratios), 1.5)
 
@@ -88,7 +92,7 @@ class Statistics(NoiseCase):
         sigma, inside = 0.1, 0
         for seed in self.SEEDS:
             problem = forget_noise(self.noisy(sigma, seed))
-            run = self.solve(problem, f"run{seed}", k=6, stop="validation", hold_out=0.1, seed=seed, alpha=1e-4)
+            run = self.solve_noisy(problem, f"run{seed}", k=6, stop="validation", hold_out=0.1, seed=seed, alpha=1e-4)
             summary = harness.summary(run)
             estimates = summary["estimates"]
             self.assertEqual(estimates["basis"], "training residual", estimates)
@@ -102,7 +106,7 @@ class Statistics(NoiseCase):
         problem = forget_noise(self.noisy(0.1))
         for name, basis, settings in (("early", "noise unknown: the fit has not converged", dict(max_iterations=30)),
                                       ("late", "noise unknown: the fit has taken up noise", dict(max_iterations=900))):
-            run = self.solve(problem, name, k=24, hold_out=0.1, alpha=1e-4, tolerance=0, **settings)
+            run = self.solve_noisy(problem, name, k=24, hold_out=0.1, alpha=1e-4, tolerance=0, **settings)
             estimates = harness.summary(run)["estimates"]
             self.assertEqual(estimates["basis"], basis)
             self.assertEqual([estimates[key] for key in ("noise_std", "relative_error", "relative_error_low")], [None, None, 0])
@@ -112,7 +116,7 @@ class Statistics(NoiseCase):
         sigma = 0.1
         problem = self.noisy(sigma)
         for settings in (dict(), dict(noise_std=sigma)):
-            run = self.solve(problem, f"run{len(settings)}", k=6, stop="discrepancy", metrics_every=1, tolerance=0, **settings)
+            run = self.solve_noisy(problem, f"run{len(settings)}", k=6, stop="discrepancy", metrics_every=1, tolerance=0, **settings)
             summary = harness.summary(run)
             self.assertEqual((summary["reason"], harness.attributes(run)["reason"]), ("discrepancy", "discrepancy"))
             bound = sigma**2 * (1 + 2 * math.sqrt(2 / M))
@@ -120,10 +124,10 @@ class Statistics(NoiseCase):
             self.assertLessEqual(2 * losses[-1], bound)
             self.assertGreater(2 * losses[-2], bound)
             self.assertIn("residual as small as the noise", self.outcome.out)
-            self.assertLess(summary["test_error"], 2 * rate(sigma))
+            self.assertLess(summary["test_error"], 2.5 * rate(sigma))
             self.assertIsNone(summary["estimates"])
             self.assertIsNone(summary["best_iteration"])
-            self.solve(problem, f"run{len(settings)}", k=6, stop="discrepancy", metrics_every=1, tolerance=0, max_iterations=20000, **settings)
+            self.solve_noisy(problem, f"run{len(settings)}", k=6, stop="discrepancy", metrics_every=1, tolerance=0, max_iterations=20000, **settings)
             self.assertIn("nothing to do", self.outcome.out)
 
 
@@ -132,13 +136,13 @@ class BestPoint(NoiseCase):
 
     def setUp(self):
         super().setUp()
-        self.truth = ref.plant(12, 10, 2, 201, seed=1, held_out=60, noise=0.05)
+        self.truth = ref.plant(12, 10, 2, 201, seed=1, held_out=60, noise=0.2)
         self.problem = self.small()
 
     def test_every_end(self):
         """Patience, target and tolerance: the answer is the best point, and the state has the last one."""
         ends = (("validation", dict(patience=25)), ("target", dict(max_iterations=150, patience=1000)),
-                ("tolerance", dict(tolerance=0.04, patience=1000)))
+                ("tolerance", dict(tolerance=0.12, patience=1000)))
         for np_, (reason, settings) in enumerate(ends, 1):
             run = self.solve(self.problem, reason, np=np_, **{**self.SETTINGS, **settings})
             summary = harness.summary(run)
@@ -185,13 +189,13 @@ class BestPoint(NoiseCase):
 
     def test_lower_tolerance_goes_on(self):
         settings = {**self.SETTINGS, "patience": 1000}
-        run = self.solve(self.problem, **{**settings, "tolerance": 0.05})
+        run = self.solve(self.problem, **{**settings, "tolerance": 0.15})
         first = harness.summary(run)
-        run = self.solve(self.problem, **{**settings, "tolerance": 0.04})
+        run = self.solve(self.problem, **{**settings, "tolerance": 0.12})
         second = harness.summary(run)
         self.assertEqual((first["reason"], second["reason"]), ("tolerance", "tolerance"))
         self.assertGreater(second["iterations"], first["iterations"])
-        whole = self.solve(self.problem, "whole", **{**settings, "tolerance": 0.04})
+        whole = self.solve(self.problem, "whole", **{**settings, "tolerance": 0.12})
         self.assert_same_bits(whole, run)
 
     def test_start_from_the_answer(self):
@@ -231,7 +235,8 @@ class Refusals(NoiseCase):
         problem = harness.write_problem(self.dir / "p.h5", ref.plant(8, 7, 1, 101, seed=1))
         for settings, words in ((dict(stop="validation"), ("stop", "hold_out = 0.1")),
                                 (dict(stop="validation", replicas=2), ("hold_out = 0.1",)),
-                                (dict(stop="discrepancy"), ("stop", "give noise_std"))):
+                                (dict(stop="discrepancy"), ("stop", "give noise_std")),
+                                (dict(method="auto", stop="validation", hold_out=0.1), ("stop", "auto"))):
             for np_ in (0, 2):
                 with self.subTest(settings, np=np_):
                     self.solve(problem, "bad", np=np_, code=78, **settings)

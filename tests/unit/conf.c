@@ -49,12 +49,13 @@ static void defaults_are_those_of_the_contract(void **state) {
   mxs_settings s = defaults();
   assert_null(s.problem);
   assert_string_equal(s.init, "auto");
+  assert_int_equal(s.method, MXS_METHOD_AUTO);
   assert_true(s.measurements == 0 && s.k.count == 1 && s.k.values[0] == 0 && s.seed.count == 1 &&
               s.seed.values[0] == 0 && s.max_iterations == 10000);
   assert_true(s.metrics_every == 10 && s.singular_values == 0 &&
               s.checkpoint_every.iterations == 0);
   assert_true(s.alpha.count == 1 && isnan(s.alpha.values[0]) && s.step.count == 1 &&
-              isnan(s.step.values[0]) && s.hold_out == 0.0 && s.tolerance == 1e-8);
+              isnan(s.step.values[0]) && isnan(s.hold_out) && s.tolerance == 1e-8);
   assert_true(s.checkpoint_every.seconds == 600.0 && s.quiet == 0 && s.verbose == 0);
   assert_int_equal(s.storage, MXS_STORAGE_AS_FILE);
   assert_int_equal(s.reduction, MXS_REDUCTION_REPRODUCIBLE);
@@ -82,11 +83,11 @@ static void bad_values(void **state) {
              {"tolerance", "nan", "a number >= 0"},
              {"alpha", "0", "a number > 0, or auto"},
              {"step", "inf", "a number > 0, or auto"},
-             {"hold_out", "1", "a number >= 0 and < 1"},
+             {"hold_out", "1", "a number >= 0 and < 1, or auto"},
              {"seed", "-1", "an integer >= 0"},
              {"model", "hermitian", "asymmetric or symmetric"},
-             {"method", "auto", "give gd"},
-             {"storage", "F64", "auto, f64, f32, bf16 or bits"},
+             {"method", "adam", "auto, gd, nesterov"},
+             {"storage", "F64", "auto, f64, f32, bf16, bits or stream"},
              {"init", "Spectral", "spectral or nystrom or file:PATH"},
              {"init", "file:", "names no file"},
              {"problem", "", "a path"},
@@ -370,8 +371,9 @@ static void resume_compares(void **state) {
     contains(mxs_last_error(), fixed[i].wanted);
     contains(mxs_last_error(), "another directory");
   }
-  assert_int_equal(mxs_settings_compatible("k: 3\n", "k: 3\nseed: 0\n"), MXS_ERR_SETTINGS);
-  contains(mxs_last_error(), "seed: the run was started with '(not set)'");
+  assert_int_equal(mxs_settings_compatible("k: 3\n", "k: 3\nseed: 0\n"), MXS_OK);
+  assert_int_equal(mxs_settings_compatible("k: 3\n", "k: 3\nseed: 5\n"), MXS_ERR_SETTINGS);
+  contains(mxs_last_error(), "seed: the run was started with '0'");
   assert_int_equal(mxs_settings_compatible("k: 3\nseed: 0\n", "k: 3\n"), MXS_ERR_SETTINGS);
   contains(mxs_last_error(), "seed");
   assert_int_equal(mxs_settings_compatible("", ""), MXS_OK);
@@ -437,7 +439,7 @@ static void replicas(void **state) {
   (void)state;
   mxs_settings s = defaults();
   assert_int_equal(mxs_settings_replicas(&s), 1);
-  assert_int_equal(merge(&s, "problem: /p.h5\nseed: 5\nreplicas: 3\n"), MXS_OK);
+  assert_int_equal(merge(&s, "problem: /p.h5\nmethod: gd\nseed: 5\nreplicas: 3\n"), MXS_OK);
   assert_int_equal(mxs_settings_check(&s), MXS_OK);
   assert_int_equal(mxs_settings_replicas(&s), 3);
   assert_int_equal(mxs_settings_replica(&s, 2).seed, 7);
@@ -448,11 +450,11 @@ static void replicas(void **state) {
   assert_true(one.seed == 5 && one.alpha == 0.2 && one.k == 6 && isnan(one.step));
   assert_int_equal(mxs_settings_k(&s, 100, 80), 6);
   assert_int_equal(mxs_settings_set(&s, "replicas", "auto"), MXS_OK);
-  mxs_settings_resolve(&s, 100, 80);
+  mxs_settings_resolve(&s, 100, 80, 9000, 0);
   assert_int_equal(s.replicas, 3);
   assert_true(s.k.count == 3 && s.k.values[2] == 5);
   assert_int_equal(mxs_settings_set(&s, "k", "auto"), MXS_OK);
-  mxs_settings_resolve(&s, 100, 80);
+  mxs_settings_resolve(&s, 100, 80, 9000, 0);
   assert_true(s.k.count == 1 && mxs_settings_replica(&s, 2).k == 20);
   mxs_settings_clear(&s);
 }
@@ -477,6 +479,59 @@ static void replicas_that_do_not_fit(void **state) {
     contains(mxs_last_error(), bad[i].other);
     mxs_settings_clear(&s);
   }
+}
+
+/* What the method finds for itself is refused by name, and goes with another method. */
+static void what_auto_decides(void **state) {
+  (void)state;
+  static const pair bad[] = {{"alpha", "1e-3"},      {"alpha", "1e-3,1e-2"},
+                             {"step", "0.1"},        {"init", "random"},
+                             {"init", "file:/s.h5"}, {"stop", "validation"},
+                             {"label_noise", "0.1"}, {"replicas", "2"},
+                             {"seed", "1,2"},        {"k", "3,4"}};
+  static const pair good[] = {{"k", "3"},           {"seed", "4"},     {"hold_out", "0"},
+                              {"replicas", "1"},    {"alpha", "auto"}, {"stop", "tolerance"},
+                              {"tolerance", "0"},   {"init", "auto"},  {"max_iterations", "7"},
+                              {"progressive", "no"}};
+  for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+    mxs_settings s = defaults();
+    assert_int_equal(mxs_settings_set(&s, "problem", "/p.h5"), MXS_OK);
+    assert_int_equal(mxs_settings_set(&s, bad[i].text, bad[i].wanted), MXS_OK);
+    if (mxs_settings_check(&s) != MXS_ERR_SETTINGS)
+      fail_msg("%s = %s was taken", bad[i].text, bad[i].wanted);
+    contains(mxs_last_error(), bad[i].text);
+    contains(mxs_last_error(), "method: gd");
+    assert_int_equal(mxs_settings_set(&s, "method", "gd"), MXS_OK);
+    assert_int_equal(mxs_settings_check(&s), MXS_OK);
+    mxs_settings_clear(&s);
+  }
+  mxs_settings s = defaults();
+  assert_int_equal(mxs_settings_set(&s, "problem", "/p.h5"), MXS_OK);
+  for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+    assert_int_equal(mxs_settings_set(&s, good[i].text, good[i].wanted), MXS_OK);
+    assert_int_equal(mxs_settings_check(&s), MXS_OK);
+  }
+  mxs_settings_clear(&s);
+}
+
+static double resolved_hold_out(const char *text, int64_t m, int64_t m_validation) {
+  mxs_settings s = defaults();
+  assert_int_equal(merge(&s, text), MXS_OK);
+  mxs_settings_resolve(&s, 30, 20, m, m_validation);
+  mxs_settings_clear(&s);
+  return s.hold_out;
+}
+
+static void automatic_hold_out(void **state) {
+  (void)state;
+  assert_true(resolved_hold_out("", 1000, 0) == 0.1);
+  assert_true(resolved_hold_out("method: auto\n", 10, 0) == 0.1);
+  assert_true(resolved_hold_out("", 9, 0) == 0.0);
+  assert_true(resolved_hold_out("measurements: 9\n", 1000, 0) == 0.0);
+  assert_true(resolved_hold_out("", 1000, 50) == 0.0);
+  assert_true(resolved_hold_out("method: gd\n", 1000, 0) == 0.0);
+  assert_true(resolved_hold_out("hold_out: 0\n", 1000, 0) == 0.0);
+  assert_true(resolved_hold_out("method: gd\nhold_out: 0.25\n", 1000, 0) == 0.25);
 }
 
 static void help_shows_every_key(void **state) {
@@ -512,6 +567,8 @@ int main(void) {
       cmocka_unit_test_teardown(longest_list, no_leak),
       cmocka_unit_test_teardown(replicas, no_leak),
       cmocka_unit_test_teardown(replicas_that_do_not_fit, no_leak),
+      cmocka_unit_test_teardown(what_auto_decides, no_leak),
+      cmocka_unit_test_teardown(automatic_hold_out, no_leak),
       cmocka_unit_test_teardown(help_shows_every_key, no_leak),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,15 +25,14 @@ static double mean_square(uint64_t seed, int64_t row, int64_t n, double variance
  * square scale2. */
 static mxs_estimate_input trial(
     uint64_t seed, double sigma, double error, double scale2, int known) {
-  const int64_t d = RANK * (N1 + N2 - RANK);
+  const int64_t d = (int64_t)RANK * (N1 + N2 - RANK);
   const double rss = (double)(M - d) * mean_square(seed, 0, M - d, sigma * sigma);
   const double v = mean_square(seed, 1, HELD, sigma * sigma + scale2 * error * error);
   return (mxs_estimate_input){.validation_loss = 0.5 * v,
                               .loss = 0.5 * rss / M,
                               .m_validation = HELD,
                               .m = M,
-                              .y_norm2 =
-                                  mean_square(seed, 2, M, scale2 * truth2 + sigma * sigma) * M,
+                              .y_mean2 = mean_square(seed, 2, M, scale2 * truth2 + sigma * sigma),
                               .scale2 = scale2,
                               .noise_std = known ? sigma : (double)NAN,
                               .n1 = N1,
@@ -87,7 +86,7 @@ static void units(void **state) {
   const mxs_estimate first = mxs_estimate_of(&in);
   in.loss *= 1e6;
   in.validation_loss *= 1e6;
-  in.y_norm2 *= 1e6;
+  in.y_mean2 *= 1e6;
   in.scale2 *= 1e6;
   in.grad_norm *= 1e6;
   const mxs_estimate second = mxs_estimate_of(&in);
@@ -112,8 +111,7 @@ static void unknown_noise(void **state) {
   in.rank = 0;
   assert_bound_only(&in, MXS_NOISE_FEW, 0.2);
   in = good;
-  in.m = RANK * (N1 + N2 - RANK);
-  in.y_norm2 *= (double)in.m / M;
+  in.m = (int64_t)RANK * (N1 + N2 - RANK);
   assert_bound_only(&in, MXS_NOISE_FEW, 0.2);
   in = good;
   in.grad_norm = 0.2;
