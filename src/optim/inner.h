@@ -56,15 +56,15 @@ typedef struct mxsi_inner {
 mxs_inner mxsi_inner_route(const mxs_problem *problem, mxs_inner asked, int64_t k, int64_t m);
 
 /** The weight of number i of a tangent vector. Local. */
-double mxsi_inner_weight(const mxsi_inner *inner, int64_t i);
+double mxsi_inner_weight(const mxsi_inner *s, int64_t i);
 
 /** Choose the way, and form what it needs at the evaluation. Collective. */
-MXS_CHECKED mxs_status mxsi_inner_begin(mxsi_inner *inner);
+MXS_CHECKED mxs_status mxsi_inner_begin(mxsi_inner *s);
 
 /** x <- about H^-1 r, and r what is left, to a relative `tolerance` at least; `*indefinite` where H
  *  is. Collective. */
-MXS_CHECKED mxs_status mxsi_inner_solve(mxsi_inner *inner, double tolerance, int *indefinite);
+MXS_CHECKED mxs_status mxsi_inner_solve(mxsi_inner *s, double tolerance, int *indefinite);
 
-void mxsi_inner_end(mxsi_inner *inner);
+void mxsi_inner_end(mxsi_inner *s);
 
 #endif

@@ -124,7 +124,7 @@ static void advance(mxs_problem *problem,
 static void check_step(mxs_ensemble ensemble, mxs_model model, mxs_weights weights) {
   double s[RANK + 1] = {0};
   static outcome at;
-  mxs_solve_options how = how_to(MXS_INNER_CG, 40);
+  mxs_solve_options how = how_to(MXS_INNER_CG, 15);
   how.model = model;
   run(plant(MPI_COMM_WORLD, ensemble, SIDE, RANK, 200, 0.05), &how, &at);
   for (int64_t i = 0; i < SIDE * (int64_t)RANK; i++) {
@@ -168,7 +168,7 @@ static void answers_agree(void **state) {
   double norm = 0.0;
   for (int c = 0; c < 6; c++) {
     for (int i = 0; i < INNERS; i++) {
-      const mxs_solve_options how = how_to(inners[i], 60);
+      const mxs_solve_options how = how_to(inners[i], 25);
       run(plant(MPI_COMM_WORLD, ensembles[c % 3], SIDE, RANK, counts[c / 3], 0.0), &how, &found[i]);
       assert_true(apart(&found[i], &found[0], SIDE, RANK, &norm) <= 1e-12 * norm);
       assert_true(found[i].result.relative_residual < 1e-12);
@@ -178,15 +178,15 @@ static void answers_agree(void **state) {
 
 static void bits_agree(void **state) {
   (void)state;
-  for (int c = 0; c < 12; c++)
+  for (int c = 0; c < 6; c++)
     for (int i = 0; i < INNERS; i++) {
-      mxs_solve_options how = how_to(inners[i], 5);
+      mxs_solve_options how = how_to(inners[i], 3);
       how.model = c % 2 ? MXS_MODEL_SYMMETRIC : MXS_MODEL_ASYMMETRIC;
-      how.weights = c / 6 ? MXS_WEIGHTS_LOG_DET : MXS_WEIGHTS_NONE;
+      how.weights = c / 2 % 2 ? MXS_WEIGHTS_LOG_DET : MXS_WEIGHTS_NONE;
       how.threads = 1;
-      run(plant(MPI_COMM_SELF, ensembles[c / 2 % 3], SIDE, RANK, 150, 0.01), &how, &found[0]);
+      run(plant(MPI_COMM_SELF, ensembles[c / 2], SIDE, RANK, 150, 0.01), &how, &found[0]);
       how.threads = 2;
-      run(plant(MPI_COMM_WORLD, ensembles[c / 2 % 3], SIDE, RANK, 150, 0.01), &how, &found[1]);
+      run(plant(MPI_COMM_WORLD, ensembles[c / 2], SIDE, RANK, 150, 0.01), &how, &found[1]);
       if (!mpi_test_all(mpi_test_same_bits(found[0].U, found[1].U, sizeof found[0].U) &&
                         mpi_test_same_bits(found[0].V, found[1].V, sizeof found[0].V)))
         fail_msg("case %d, inner %d: other bits", c, (int)inners[i]);
