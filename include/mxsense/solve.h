@@ -72,6 +72,15 @@ typedef enum mxs_weights {
   MXS_WEIGHTS_LOG_DET /**< towards low rank, falling: MatrixIRLS in the tangent space */
 } mxs_weights;
 
+/** How Gauss-Newton solves its least squares; the steps are the same but for rounding and 1e-6. */
+typedef enum mxs_inner {
+  MXS_INNER_AUTO,    /**< what costs less for the shapes: cg, but of small orders cholesky */
+  MXS_INNER_CG,      /**< conjugate gradients on the Jacobian */
+  MXS_INNER_GRAM,    /**< conjugate gradients on its Gram matrix, of order (n1 + n2) k */
+  MXS_INNER_CHOLESKY /**< a factorisation of that; with MXS_REDUCTION_FAST spread over the ranks
+                        where it is large */
+} mxs_inner;
+
 /** What ends a run, beside max_iterations. Methods that step on batches look only where a row of
  * metrics is due. */
 typedef enum mxs_stop {
@@ -122,6 +131,7 @@ typedef struct mxs_solve_options {
   double step_decay;      /**< sgd: step / (1 + t / step_delay)^step_decay; 0: constant */
   double step_delay;      /**< iterations */
   mxs_weights weights;    /**< of gauss_newton */
+  mxs_inner inner;        /**< of gauss_newton */
   int progressive;        /**< auto: begin with a part of the measurements, where there are many */
   double jacobian_memory; /**< auto: bytes over all ranks that the Jacobian may take */
   mxs_stop stop;
@@ -271,6 +281,9 @@ typedef struct mxs_profile {
   double compute_s;  /**< residual and gradient, making entries included */
   double generate_s; /**< making the entries of a generated ensemble */
   double reduce_s, metrics_s, checkpoint_s;
+  double
+      inner_s; /**< least squares of gauss_newton, with their sums over the ranks, beside the above
+                */
   double passes;        /**< visits to all measurements */
   int64_t reduce_bytes; /**< payload of one iteration's allreduce */
   int threads;          /**< in use: one where the operator does not `plan` */

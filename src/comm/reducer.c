@@ -151,7 +151,7 @@ void mxs_reducer_forget(mxs_reducer *r) {
     r->scales[q] = NO_SCALE;
 }
 
-static void commit_exactly(mxs_reducer *r, const double *leaf, int q, int64_t exponent) {
+static void commit_exactly(mxs_reducer *r, const double *part, int q, int64_t exponent) {
   const int64_t begin = r->start[q];
   const int64_t length = r->start[q + 1] - begin;
   r->largest[q] = exponent > r->largest[q] ? exponent : r->largest[q];
@@ -159,23 +159,28 @@ static void commit_exactly(mxs_reducer *r, const double *leaf, int q, int64_t ex
   if (r->scales[q] != NO_SCALE && exponent - r->scales[q] <= ROOM_BITS) {
     bin = exponent - r->scales[q] + SCALE_BIN;
     bin = bin < 0 ? 0 : bin;
-    quantise(leaf + begin, length, ldexp(1.0, (int)(ENTRY_BITS - r->scales[q])), r->words + begin,
+    quantise(part, length, ldexp(1.0, (int)(ENTRY_BITS - r->scales[q])), r->words + begin,
              r->words + leaf_length(r) + begin);
   }
   bins_of(r, q)[bin / BINS_PER_WORD] += INT64_C(1) << (BIN_BITS * (bin % BINS_PER_WORD));
 }
 
+void mxs_reducer_commit_one(mxs_reducer *r, int q, const double *part) {
+  const int64_t begin = r->start[q];
+  const int64_t length = r->start[q + 1] - begin;
+  const int64_t bits = mxs_largest_bits(part, length);
+  if (bits >= MXS_INFINITE_BITS)
+    nonfinite_words(r)[q]++;
+  else if (bits != 0 && is_exact(r))
+    commit_exactly(r, part, q, exponent_of(bits));
+  else if (bits != 0)
+    for (int64_t i = 0; i < length; i++)
+      r->sum[begin + i] += part[i];
+}
+
 void mxs_reducer_commit(mxs_reducer *r, const double *leaf) {
-  for (int q = 0; q < r->quantities; q++) {
-    const int64_t bits = mxs_largest_bits(leaf + r->start[q], r->start[q + 1] - r->start[q]);
-    if (bits >= MXS_INFINITE_BITS)
-      nonfinite_words(r)[q]++;
-    else if (bits != 0 && is_exact(r))
-      commit_exactly(r, leaf, q, exponent_of(bits));
-    else if (bits != 0)
-      for (int64_t i = r->start[q]; i < r->start[q + 1]; i++)
-        r->sum[i] += leaf[i];
-  }
+  for (int q = 0; q < r->quantities; q++)
+    mxs_reducer_commit_one(r, q, leaf + r->start[q]);
 }
 
 void mxs_reducer_count(mxs_reducer *r, int word, int64_t value) {

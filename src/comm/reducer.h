@@ -58,6 +58,10 @@ void mxs_reducer_begin(mxs_reducer *reducer);
 /** Add a leaf. Local; one thread at a time. Cost: about 1 ns per entry. */
 void mxs_reducer_commit(mxs_reducer *reducer, const double *leaf);
 
+/** Add one quantity of a leaf, which begins at `part`; several quantities may be added at a time,
+ * by a thread each. Local. */
+void mxs_reducer_commit_one(mxs_reducer *reducer, int quantity, const double *part);
+
 /** Add to a status word, 0 <= word < MXS_REDUCER_WORDS. Local. */
 void mxs_reducer_count(mxs_reducer *reducer, int word, int64_t value);
 

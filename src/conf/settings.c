@@ -31,6 +31,11 @@ static const mxs_choice weights[] = {{"auto", MXS_WEIGHTS_AUTO},
                                      {"none", MXS_WEIGHTS_NONE},
                                      {"log_det", MXS_WEIGHTS_LOG_DET},
                                      {NULL, 0}};
+static const mxs_choice inners[] = {{"auto", MXS_INNER_AUTO},
+                                    {"cg", MXS_INNER_CG},
+                                    {"gram", MXS_INNER_GRAM},
+                                    {"cholesky", MXS_INNER_CHOLESKY},
+                                    {NULL, 0}};
 static const mxs_choice stops[] = {{"tolerance", MXS_STOP_TOLERANCE},
                                    {"validation", MXS_STOP_VALIDATION},
                                    {"discrepancy", MXS_STOP_DISCREPANCY},
@@ -122,6 +127,14 @@ static const mxs_option options[] = {
      .help =
          "gauss_newton: log_det weights the least squares towards low rank, for few measurements "
          "or k above the rank; auto: with fewer than 1.5 measurements per degree of freedom"},
+    {FIELD(inner), .type = MXS_OPTION_CHOICE, .preset = "auto", .choices = inners,
+     .section = "Method",
+     .help =
+         "gauss_newton: least squares by conjugate gradients on the Jacobian (cg), or on its Gram "
+         "matrix of order n = (n1 + n2) k (gram), or by a factorisation of that (cholesky), spread "
+         "over the ranks where n >= 1024 and reduction is fast; the last two take 24 n^2 bytes a "
+         "rank; auto: cholesky where n is below some 24 times the products of cg, which are 15 at "
+         "3 measurements per degree of freedom and 80 at 1.2; else cg"},
     {FIELD(progressive), .type = MXS_OPTION_SWITCH, .preset = "true", .section = "Method",
      .help = "auto: begin with a part of the measurements where there are many more than needed"},
     {FIELD(jacobian_memory), .type = MXS_OPTION_REAL, .preset = "8", .low = 0, .high = INFINITY,

@@ -23,6 +23,7 @@ typedef struct mxs_settings {
   int line_search;
   int64_t batch; /**< 0: all */
   int weights;   /**< mxs_weights */
+  int inner;     /**< mxs_inner */
   int progressive;
   double jacobian_memory; /**< GB */
   int stop;               /**< mxs_stop */

@@ -59,6 +59,15 @@ MXS_CHECKED mxs_status mxs_la_leading(mxs_cmat A, int64_t count, double *s, doub
  *  @retval MXS_ERR_NUMERIC an entry of A is not finite */
 MXS_CHECKED mxs_status mxs_la_solve_definite(mxs_cmat A, double least, mxs_mat B, int *definite);
 
+/** x <- A^{-1} x for a large symmetric positive definite A, contiguous, by a Cholesky factorisation
+ *  in the place of its lower triangle and diagonal; what is above stays. Where A is not definite,
+ * or not finite, x stays.
+ *  @returns whether it is definite */
+int mxs_la_solve_in_place(mxs_mat A, double *x);
+
+/** y <- A x of a symmetric A, contiguous, of which one triangle is read. */
+void mxs_la_symv(mxs_cmat A, const double *x, double *y);
+
 /** B <- B A^+ for a symmetric positive semidefinite A: eigenvalues of at most `least` times the
  *  largest count as zero.
  *  @retval MXS_ERR_NUMERIC as mxs_la_eigen_symmetric() */

@@ -12,6 +12,16 @@ void dpotrs_(const char *uplo,
              double *b,
              const int *ldb,
              int *info);
+void dsymv_(const char *uplo,
+            const int *n,
+            const double *alpha,
+            const double *a,
+            const int *lda,
+            const double *x,
+            const int *incx,
+            const double *beta,
+            double *y,
+            const int *incy);
 void dsyev_(const char *jobz,
             const char *uplo,
             const int *n,
@@ -64,6 +74,28 @@ mxs_status mxs_la_solve_definite(mxs_cmat A, double least, mxs_mat B, int *defin
     dpotrs_("U", &k, &rows, a, &k, B.a, &ldb, &info);
   mxs_release(&a);
   return status;
+}
+
+/* LAPACK's upper triangle is the lower one of rows. */
+int mxs_la_solve_in_place(mxs_mat A, double *x) {
+  const int n = (int)A.rows;
+  const int one = 1;
+  int info = 0;
+  dpotrf_("U", &n, A.a, &n, &info);
+  for (int64_t i = 0; i < A.rows && info == 0; i++)
+    info = !isfinite(A.a[i * A.rows + i]);
+  if (info == 0)
+    dpotrs_("U", &n, &one, A.a, &n, x, &n, &info);
+  return info == 0;
+}
+
+void mxs_la_symv(mxs_cmat A, const double *x, double *y) {
+  const int n = (int)A.rows;
+  const int ld = (int)A.ld;
+  const int one = 1;
+  const double unit = 1.0;
+  const double zero = 0.0;
+  dsymv_("U", &n, &unit, A.a, &ld, x, &one, &zero, y, &one);
 }
 
 mxs_status mxs_la_eigen_symmetric(mxs_cmat A, double *values, double *vectors) {

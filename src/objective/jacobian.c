@@ -52,6 +52,10 @@ int64_t mxs_objective_jacobian_bytes(const mxs_objective *o) {
          (o->threads * room + shared) * (int64_t)sizeof(double);
 }
 
+int mxs_objective_jacobian_has_rows(const mxs_problem *p) {
+  return !is_matrix_free(p->train.op);
+}
+
 int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *o) {
   const mxsi_jacobian s = sizes_of(o);
   return s.matrix_free ? 0 : s.ld * (int64_t)sizeof(float);

@@ -57,4 +57,14 @@ mxs_cmat mxsi_jacobian_V(const mxs_objective *o);
 
 void mxsi_jacobian_destroy(mxs_objective *o);
 
+/** Has a pass been made? Local. */
+MXS_CHECKED mxs_status mxsi_jacobian_check(const mxs_objective *o);
+
+/** Root mean square, over the measurements, of entries of A V and of A^T U, next to each other.
+ *  Local. */
+void mxsi_jacobian_sizes(const mxs_objective *o, double size[2]);
+
+/** Measurements of the pass on this rank, into the words of a reducer. Local. */
+void mxsi_jacobian_count(const mxs_objective *o, mxs_reducer *reducer);
+
 #endif

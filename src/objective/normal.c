@@ -12,30 +12,19 @@
 #include <math.h>
 #include <string.h>
 
-/* Rows of N that are formed at a time, left of the diagonal and on it. */
-enum { PANEL = 128 };
-
-typedef struct gram {
-  int64_t total; /* of the panels */
-  double **leaf; /* of each thread */
-  double **rows; /* of a block, of each thread */
-  mxs_reducer *reducer;
-} gram;
-
-static mxs_status check(const mxs_objective *o) {
+mxs_status mxsi_jacobian_check(const mxs_objective *o) {
   if (o->jacobian == NULL || !o->jacobian->valid)
     return mxs_fail(MXS_ERR_ARG, "no Jacobian: ask for it to be kept, then make a pass");
   return MXS_OK;
 }
 
-/* Root mean square, over the measurements, of entries of A V and of A^T U, next to each other. */
-static void typical_entries(const mxs_objective *o, double size[2]) {
+void mxsi_jacobian_sizes(const mxs_objective *o, double size[2]) {
   const double root = sqrt(o->problem->scale2 / (double)o->replica[0].k);
   size[0] = root * mxs_la_frobenius(mxsi_jacobian_V(o));
   size[1] = root * mxs_la_frobenius(mxsi_jacobian_U(o));
 }
 
-static void count_visits(const mxs_objective *o, mxs_reducer *reducer) {
+void mxsi_jacobian_count(const mxs_objective *o, mxs_reducer *reducer) {
   const mxsi_jacobian *s = o->jacobian;
   mxs_reducer_count(reducer, WORD_TRAIN, s->start[s->count]);
   mxs_reducer_count(reducer, WORD_HELD, s->held);
@@ -47,7 +36,7 @@ static void guess_normal(mxs_objective *o, const double *d) {
   const int64_t k = o->replica[0].k;
   const double rows = (double)p->train.blocks.rows;
   double size[2];
-  typical_entries(o, size);
+  mxsi_jacobian_sizes(o, size);
   const double t = size[0] * mxs_la_frobenius(mxs_cview(d, p->n1, k)) +
                    size[1] * mxs_la_frobenius(mxs_cview(d + p->n1 * k, p->n2, k));
   mxs_reducer_forget(o->jacobian->reducer);
@@ -140,136 +129,25 @@ static void put_mean(const mxs_reduced *reduced, int64_t n, int finite, double *
 }
 
 mxs_status mxs_objective_normal(mxs_objective *o, const double *d, double *out) {
-  MXS_TRY(check(o));
+  MXS_TRY(mxsi_jacobian_check(o));
   const mxsi_jacobian *s = o->jacobian;
   const uint64_t state = mxs_hash64(d, (size_t)s->length * sizeof *d, 0);
-  const double waited = mxs_reducer_seconds(s->reducer);
   mxs_reduced reduced = {0};
   mxs_status status = MXS_OK;
   memcpy(s->d, d, (size_t)s->length * sizeof *d);
   guess_normal(o, d);
   do {
-    const double begin = MPI_Wtime();
     mxs_reducer_begin(s->reducer);
     status = s->matrix_free ? prepare_visits(o) : MXS_OK;
     if (status == MXS_OK)
       status = mxsi_objective_run(o, s->count, normal_job, NULL);
     mxs_reducer_count(s->reducer, WORD_FAILED, status != MXS_OK);
-    count_visits(o, s->reducer);
-    o->compute_s += MPI_Wtime() - begin;
+    mxsi_jacobian_count(o, s->reducer);
     MXS_TRY(mxs_reducer_finish(s->reducer, state, &reduced));
     o->visits += s->matrix_free ? reduced.words[WORD_TRAIN] + reduced.words[WORD_HELD] : 0;
   } while (reduced.redo && reduced.words[WORD_FAILED] == 0);
-  o->other_reduce_s += mxs_reducer_seconds(s->reducer) - waited;
   if (reduced.words[WORD_FAILED] > 0)
     return mxs_comm_agree(o->problem->comm, status);
   put_mean(&reduced, s->length, reduced.nonfinite[0] + reduced.nonfinite[1] == 0, out);
   return MXS_OK;
-}
-
-static int64_t panel_end(const mxsi_jacobian *s, int64_t first) {
-  return s->length - first < PANEL ? s->length : first + PANEL;
-}
-
-static void clear_gram(const mxs_objective *o, gram *g) {
-  mxs_reducer_destroy(&g->reducer);
-  for (int t = 0; t < o->threads; t++) {
-    if (g->leaf != NULL)
-      mxs_release(&g->leaf[t]);
-    if (g->rows != NULL)
-      mxs_release(&g->rows[t]);
-  }
-  mxs_release(&g->leaf);
-  mxs_release(&g->rows);
-}
-
-static mxs_status prepare_gram(mxs_objective *o, gram *g) {
-  const mxsi_jacobian *s = o->jacobian;
-  g->total = 0;
-  for (int64_t first = 0; first < s->length; first += PANEL)
-    g->total += (panel_end(s, first) - first) * panel_end(s, first);
-  MXS_TRY(mxs_alloc(o->threads, sizeof *g->leaf, &g->leaf));
-  MXS_TRY(mxs_alloc(o->threads, sizeof *g->rows, &g->rows));
-  for (int t = 0; t < o->threads; t++) {
-    MXS_TRY(mxs_alloc(g->total, sizeof(double), &g->leaf[t]));
-    MXS_TRY(mxs_alloc(o->rows, (size_t)s->ld * sizeof(double), &g->rows[t]));
-  }
-  return mxs_reducer_create(o->problem->comm, o->reduction, &g->total, 1, &g->reducer);
-}
-
-static mxs_status gram_job(mxs_objective *o, int t, int64_t a, void *ctx) {
-  const gram *g = ctx;
-  const mxsi_jacobian *s = o->jacobian;
-  const int64_t count = s->start[a + 1] - s->start[a];
-  double *rows = g->rows[t];
-  double *to = g->leaf[t];
-  if (s->matrix_free)
-    MXS_TRY(mxsi_jacobian_form(o, t, a, rows));
-  for (int64_t i = 0; i < count * s->ld && !s->matrix_free; i++)
-    rows[i] = (double)s->J[s->start[a] * s->ld + i];
-  for (int64_t first = 0; first < s->length; first += PANEL) {
-    const int64_t end = panel_end(s, first);
-    if (count > 0)
-      mxs_la_gemm(1, 0, 1.0, (mxs_cmat){rows + first, count, end - first, s->ld},
-                  (mxs_cmat){rows, count, end, s->ld}, 0.0, mxs_view(to, end - first, end));
-    else
-      memset(to, 0, (size_t)((end - first) * end) * sizeof *to);
-    to += (end - first) * end;
-  }
-#pragma omp critical(mxs_commit)
-  mxs_reducer_commit(g->reducer, g->leaf[t]);
-  return MXS_OK;
-}
-
-/* The panels into both triangles. */
-static void put_gram(const mxs_objective *o, const mxs_reduced *reduced, double *G) {
-  const int64_t n = o->jacobian->length;
-  const double *from = reduced->sum;
-  const double train = (double)reduced->words[WORD_TRAIN];
-  for (int64_t i = 0; i < n; i++) {
-    const int64_t end = panel_end(o->jacobian, i / PANEL * PANEL);
-    for (int64_t j = 0; j <= i; j++) {
-      const double mean =
-          reduced->nonfinite[0] > 0 ? (double)NAN : from[j] / (train > 0.0 ? train : 1.0);
-      G[i * n + j] = mean;
-      G[j * n + i] = mean;
-    }
-    from += end;
-  }
-}
-
-static mxs_status reduce_gram(mxs_objective *o, gram *g, mxs_reduced *reduced) {
-  const mxsi_jacobian *s = o->jacobian;
-  const uint64_t state = mxs_hash64(s->point, (size_t)s->length * sizeof *s->point, 0);
-  mxs_status status = MXS_OK;
-  double size[2];
-  typical_entries(o, size);
-  mxs_reducer_guess(g->reducer, 0,
-                    (double)o->problem->train.blocks.rows *
-                        (size[0] * size[0] + size[1] * size[1]));
-  do {
-    const double begin = MPI_Wtime();
-    mxs_reducer_begin(g->reducer);
-    status = mxsi_objective_run(o, s->count, gram_job, g);
-    mxs_reducer_count(g->reducer, WORD_FAILED, status != MXS_OK);
-    count_visits(o, g->reducer);
-    o->compute_s += MPI_Wtime() - begin;
-    MXS_TRY(mxs_reducer_finish(g->reducer, state, reduced));
-    o->visits += s->matrix_free ? reduced->words[WORD_TRAIN] + reduced->words[WORD_HELD] : 0;
-  } while (reduced->redo && reduced->words[WORD_FAILED] == 0);
-  o->other_reduce_s += mxs_reducer_seconds(g->reducer);
-  return reduced->words[WORD_FAILED] > 0 ? mxs_comm_agree(o->problem->comm, status) : MXS_OK;
-}
-
-mxs_status mxs_objective_gram(mxs_objective *o, double *G) {
-  gram g = {0};
-  mxs_reduced reduced = {0};
-  MXS_TRY(check(o));
-  mxs_status status = mxs_comm_agree(o->problem->comm, prepare_gram(o, &g));
-  if (status == MXS_OK)
-    status = reduce_gram(o, &g, &reduced);
-  if (status == MXS_OK)
-    put_gram(o, &reduced, G);
-  clear_gram(o, &g);
-  return status;
 }

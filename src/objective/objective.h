@@ -154,6 +154,9 @@ int64_t mxs_objective_jacobian_bytes(const mxs_objective *objective);
  * where nothing is kept. Local. */
 int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *objective);
 
+/** Are rows of a Jacobian kept for this problem? Local. */
+int mxs_objective_jacobian_has_rows(const mxs_problem *problem);
+
 /** out = (1/m) J^T J d, with J of the last pass and m the rows in it. d and out: (n1 + n2) k
  *  numbers, dU over dV; NaN where a sum is not finite. Every row of J is read once; without rows,
  *  one visit to A in both directions. One allreduce, and another reading where the guess of its
@@ -162,11 +165,31 @@ int64_t mxs_objective_jacobian_row_bytes(const mxs_objective *objective);
  *  @retval MXS_ERR_ARG no pass has been made since J is kept */
 MXS_CHECKED mxs_status mxs_objective_normal(mxs_objective *objective, const double *d, double *out);
 
-/** G = (1/m) J^T J, of order n = (n1 + n2) k, on all ranks, both triangles; NaN where a sum is not
- *  finite. One allreduce of the half of it. Memory: G's for the sums, and half of it a thread.
- *  Without rows they are formed once more, in one visit to A. Collective. Cost: m n^2 / P flops.
- *  Errors as of mxs_objective_normal(). */
-MXS_CHECKED mxs_status mxs_objective_gram(mxs_objective *objective, double *G);
+/** A linear map of the rows of J, on one of several threads; the same on all ranks. */
+typedef struct mxs_rows_map {
+  int64_t order; /**< numbers of a mapped row */
+  double size;   /**< their root mean square, about */
+  void (*map)(void *ctx, int thread, const double *row, double *out);
+  void *ctx;
+} mxs_rows_map;
+
+/** G = (1/m) L^T L with L the rows of J, mapped (`map` = NULL: as they are), of order n = (n1 + n2)
+ *  k or map->order, on all ranks, both triangles; NaN where a sum is not finite. One allreduce of
+ *  the half of it. Memory: G's for the sums, rows of some blocks, and a panel a thread. Without
+ *  rows they are formed once more, in one visit to A. Collective. Cost: m n^2 / P flops. Errors as
+ *  of mxs_objective_normal(). */
+MXS_CHECKED mxs_status mxs_objective_gram(mxs_objective *objective,
+                                          const mxs_rows_map *map,
+                                          double *G);
+
+/** The mapped rows of this rank, contiguous, in single precision, the caller's to free; `*train`:
+ *  rows over all ranks. For factorisations over the ranks. Collective. Errors as of
+ *  mxs_objective_normal(). */
+MXS_CHECKED mxs_status mxs_objective_mapped_rows(mxs_objective *objective,
+                                                 const mxs_rows_map *map,
+                                                 float **rows,
+                                                 int64_t *count,
+                                                 int64_t *train);
 
 /** Rows of J that this rank holds since the last pass, in the order of its visit: `*rows` of them,
  * one every `*ld` numbers, zeros behind the (n1 + n2) k of each; NULL and 0 where none are kept.
@@ -205,7 +228,8 @@ int mxs_objective_threads(const mxs_objective *objective);
 
 /** Counters of this rank since creation. Local. */
 typedef struct mxs_objective_profile {
-  double compute_s;  /**< on the blocks, making entries included */
+  double compute_s;  /**< on the blocks, making entries included; products with the Jacobian are
+                        timed by who wants them */
   double generate_s; /**< making entries, a thread's share */
   double reduce_s;
   int64_t passes, reduce_bytes;

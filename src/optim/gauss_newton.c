@@ -1,7 +1,7 @@
 /* Gauss-Newton on the matrices of rank k (tangent.h). The step is P_k(X + D), the best
- * approximation of rank k, with D from linear least squares over the Jacobian of the evaluation, by
- * preconditioned conjugate gradients on the normal equations: at orthonormal U and V these are well
- * conditioned, whatever the condition of X.
+ * approximation of rank k, with D from linear least squares over the Jacobian of the evaluation
+ * (inner.h): at orthonormal U and V their normal equations are well conditioned, whatever the
+ * condition of X.
  *
  * With few measurements the least squares are weighted as in MatrixIRLS (Kuemmerle and Mayrink
  * Verdun, "A scalable second order method for ill-conditioned matrix completion from few samples",
@@ -19,14 +19,15 @@
  *  | w      | weights: of K_ij  (N/m) scale2 eps^2 / (s_i s_j - eps^2),                         |
  *  |        | of columns j of C and B  (N/m) scale2 eps / (s_j - eps)                           |
  */
+#include "base/clock.h"
 #include "la/la.h"
+#include "optim/inner.h"
 #include "optim/optim_impl.h"
-#include "optim/tangent.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { MOST_INNER = 500, BASES = 6 };
+enum { BASES = 6 };
 
 /* Numbers of the state. */
 enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
@@ -35,23 +36,10 @@ enum { EPS = MXS_OPTIM_OWN, STEP = MXS_OPTIM_STEP };
 #define FEW 1.5     /* measurements per degree of freedom below which least squares are weighted */
 #define NEAR 0.1    /* steps below this part of X: the curvature of the residual counts */
 #define LEAST 1e-15 /* relative residual that rounding leaves */
-#define FLAT 1e-10  /* curvature, beside that of the identity, that rounding makes */
 #define INNER 0.01  /* relative accuracy of a step, at least */
 #define FINEST 1e-6 /* the Jacobian is kept in single precision */
 
-typedef struct inner {
-  mxs_optim *optim;
-  mxsi_tangent t;
-  int symmetric;
-  int weighted, curved;
-  double outside; /* largest singular value of P */
-  double tolerance;
-  double *weight_K, *weight; /* k x k; k */
-  double *P;                 /* n1 x n2 */
-  double *x0, *x, *r, *z, *p, *q;
-  double *d, *Nd; /* changes of the factors */
-  double *room;
-} inner;
+typedef mxsi_inner inner;
 
 static mxs_status create(mxs_optim *o, inner *s) {
   const mxs_problem *p = o->problem;
@@ -73,6 +61,7 @@ static mxs_status create(mxs_optim *o, inner *s) {
 }
 
 static void clear(inner *s) {
+  mxsi_inner_end(s);
   mxsi_tangent_clear(&s->t);
   mxs_release(&s->room);
 }
@@ -82,13 +71,6 @@ static double dot(const double *a, const double *b, int64_t count) {
   for (int64_t i = 0; i < count; i++)
     sum += a[i] * b[i];
   return sum;
-}
-
-/* The weight of number i of a tangent vector. */
-static double weight_of(const inner *s, int64_t i) {
-  if (!s->weighted)
-    return 0.0;
-  return i < s->t.C ? s->weight_K[i] : s->weight[(i - s->t.C) % s->t.k];
 }
 
 static double measurements(const inner *s) {
@@ -144,37 +126,6 @@ static void set_weights(inner *s) {
   }
 }
 
-/* q += (0, P B S^-1, P^T C S^-1): second derivative of f along the retraction. `d` is room. */
-static void add_curvature(inner *s, const double *x, double *q) {
-  const mxsi_tangent *t = &s->t;
-  double *scaled = s->d;
-  const mxs_cmat P = mxs_cview(s->P, t->n1, t->n2);
-  for (int64_t i = 0; i < (t->n1 + t->n2) * t->k; i++)
-    scaled[i] = x[t->C + i] / t->s[i % t->k];
-  mxs_la_gemm(0, 0, 1.0, P, mxs_cview(scaled + t->n1 * t->k, t->n2, t->k), 1.0,
-              mxs_view(q + t->C, t->n1, t->k));
-  mxs_la_gemm(1, 0, 1.0, P, mxs_cview(scaled, t->n1, t->k), 1.0, mxs_view(q + t->B, t->n2, t->k));
-}
-
-/* q = H x. Collective. */
-static mxs_status apply(inner *s, const double *x, double *q) {
-  mxsi_tangent_to_factors(&s->t, x, s->d);
-  MXS_TRY(mxs_objective_normal(s->optim->objective, s->d, s->Nd));
-  mxsi_tangent_from_factors(&s->t, s->Nd, q);
-  for (int64_t i = 0; s->weighted && i < s->t.length; i++)
-    q[i] += weight_of(s, i) * x[i];
-  if (s->curved)
-    add_curvature(s, x, q);
-  if (s->symmetric)
-    mxsi_tangent_symmetrise(&s->t, q);
-  return MXS_OK;
-}
-
-static void precondition(const inner *s, const double *r, double *z) {
-  for (int64_t i = 0; i < s->t.length; i++)
-    z[i] = r[i] / (s->optim->problem->scale2 + weight_of(s, i));
-}
-
 /* r = -(gradient of the least squares at x0). */
 static void right_hand_side(inner *s, double *r) {
   const mxs_optim *o = s->optim;
@@ -183,39 +134,9 @@ static void right_hand_side(inner *s, double *r) {
   memcpy(s->d + left, o->at->gV, (size_t)(s->t.n2 * s->t.k) * sizeof *s->d);
   mxsi_tangent_from_factors(&s->t, s->d, r);
   for (int64_t i = 0; i < s->t.length; i++)
-    r[i] = -r[i] - weight_of(s, i) * s->x0[i];
+    r[i] = -r[i] - mxsi_inner_weight(s, i) * s->x0[i];
   if (s->symmetric)
     mxsi_tangent_symmetrise(&s->t, r);
-}
-
-/* x <- about H^-1 r from zero, and r what is left; `*indefinite` where H is. Collective. */
-static mxs_status conjugate_gradients(inner *s, double tolerance, int *indefinite) {
-  const int64_t n = s->t.length;
-  memset(s->x, 0, (size_t)n * sizeof *s->x);
-  precondition(s, s->r, s->z);
-  memcpy(s->p, s->z, (size_t)n * sizeof *s->p);
-  double rz = dot(s->r, s->z, n);
-  const double enough = rz * tolerance * tolerance;
-  *indefinite = 0;
-  for (int i = 0; i < MOST_INNER && rz > enough; i++) {
-    MXS_TRY(apply(s, s->p, s->q));
-    const double curvature = dot(s->p, s->q, n);
-    if (!(curvature > FLAT * s->optim->problem->scale2 * dot(s->p, s->p, n))) {
-      *indefinite = 1;
-      return MXS_OK;
-    }
-    const double a = rz / curvature;
-    for (int64_t j = 0; j < n; j++) {
-      s->x[j] += a * s->p[j];
-      s->r[j] -= a * s->q[j];
-    }
-    precondition(s, s->r, s->z);
-    const double before = rz;
-    rz = dot(s->r, s->z, n);
-    for (int64_t j = 0; j < n; j++)
-      s->p[j] = s->z[j] + rz / before * s->p[j];
-  }
-  return MXS_OK;
 }
 
 /* The step from x0. Where the curvature of the residual makes H indefinite, it is left out.
@@ -230,12 +151,13 @@ static mxs_status solve(inner *s) {
   tolerance = fmax(tolerance, FINEST);
   s->tolerance = tolerance;
   s->curved = !s->weighted && o->number[STEP] > 0.0 && o->number[STEP] < NEAR;
+  MXS_TRY(mxsi_inner_begin(s));
   right_hand_side(s, s->r);
-  MXS_TRY(conjugate_gradients(s, tolerance, &indefinite));
+  MXS_TRY(mxsi_inner_solve(s, tolerance, &indefinite));
   if (indefinite && s->curved) {
     s->curved = 0;
     right_hand_side(s, s->r);
-    MXS_TRY(conjugate_gradients(s, tolerance, &indefinite));
+    MXS_TRY(mxsi_inner_solve(s, tolerance, &indefinite));
   }
   right_hand_side(s, s->q);
   s->optim->number[MXS_OPTIM_GAIN] = dot(s->q, s->x, s->t.length) / (2.0 * o->at->loss);
@@ -251,7 +173,7 @@ static void new_point(inner *s) {
   for (int64_t i = 0; i < n; i++)
     s->x[i] += s->x0[i];
   for (int64_t i = 0; s->weighted && i < n; i++)
-    s->x[i] += (weight_of(s, i) * s->x[i] + s->r[i]) / weight_unit(s);
+    s->x[i] += (mxsi_inner_weight(s, i) * s->x[i] + s->r[i]) / weight_unit(s);
 }
 
 /* The loss after an unweighted step, so that the sums of the next pass have the right scale: what
@@ -273,7 +195,10 @@ static mxs_status step(inner *s) {
     s->x0[j * k + j] = s->t.s[j];
   MXS_TRY(look_outside(s));
   set_weights(s);
-  MXS_TRY(solve(s));
+  const double begin = mxs_clock();
+  const mxs_status solved = solve(s);
+  o->inner_s += mxs_clock() - begin;
+  MXS_TRY(solved);
   new_point(s);
   const double enough = o->options->method == MXS_METHOD_AUTO ? 0.0 : 0.1 * o->options->tolerance;
   o->number[MXS_OPTIM_STATIONARY] = !s->weighted && o->number[STEP] <= fmax(enough, 1e-14);

@@ -49,6 +49,7 @@ typedef struct mxs_optim {
   double *memory_U, *memory_V; /**< the same shapes, zero at the start; NULL unless `remembers` */
   double number[MXS_OPTIM_NUMBERS]; /**< zero at the start */
   const mxs_evaluation *at;         /**< f at (U, V) */
+  double inner_s;                   /**< seconds of this rank in least squares of gauss_newton */
   mxs_outside *outside;             /**< to be filled by gauss_newton; NULL: not wanted */
   double *work_U, *work_V;          /**< room of the shapes of U and V */
 } mxs_optim;

@@ -183,6 +183,39 @@ void mxsi_tangent_symmetrise(const mxsi_tangent *t, double *x) {
     x[t->C + i] = x[t->B + i] = 0.5 * (x[t->C + i] + x[t->B + i]);
 }
 
+int64_t mxsi_tangent_order(const mxsi_tangent *t, int symmetric) {
+  return (symmetric ? t->n1 : t->n1 + t->n2) * t->k;
+}
+
+void mxsi_tangent_embed(const mxsi_tangent *t, int symmetric, const double *x, double *Y) {
+  const int64_t left = t->n1 * t->k;
+  const double unit = symmetric ? sqrt(2.0) : 1.0;
+  for (int64_t i = 0; i < left; i++)
+    Y[i] = unit * x[t->C + i];
+  mxs_la_gemm(0, 0, 1.0, mxs_cview(t->U, t->n1, t->k), mxs_cview(x, t->k, t->k), 1.0,
+              mxs_view(Y, t->n1, t->k));
+  if (!symmetric)
+    memcpy(Y + left, x + t->B, (size_t)(t->n2 * t->k) * sizeof *Y);
+}
+
+void mxsi_tangent_extract(const mxsi_tangent *t, int symmetric, const double *Y, double *x) {
+  const int64_t k = t->k;
+  const int64_t left = t->n1 * k;
+  memcpy(x + t->C, Y, (size_t)left * sizeof *x);
+  project_out(t, t->U, x + t->C, t->n1);
+  memcpy(x, t->small, (size_t)(k * k) * sizeof *x);
+  if (!symmetric) {
+    memcpy(x + t->B, Y + left, (size_t)(t->n2 * k) * sizeof *x);
+    project_out(t, t->V, x + t->B, t->n2);
+    return;
+  }
+  for (int64_t i = 0; i < left; i++)
+    x[t->B + i] = x[t->C + i] /= sqrt(2.0);
+  for (int64_t i = 0; i < k; i++)
+    for (int64_t j = 0; j < i; j++)
+      x[i * k + j] = x[j * k + i] = 0.5 * (x[i * k + j] + x[j * k + i]);
+}
+
 mxs_status mxsi_tangent_normal(const mxsi_tangent *t, const double *G, double *P) {
   const int64_t n1 = t->n1;
   const int64_t n2 = t->n2;

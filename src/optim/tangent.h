@@ -36,6 +36,16 @@ void mxsi_tangent_from_factors(const mxsi_tangent *tangent, const double *g, dou
 /** Project a tangent vector on those of symmetric matrices: K symmetric, B = C. Needs n1 = n2. */
 void mxsi_tangent_symmetrise(const mxsi_tangent *tangent, double *x);
 
+/** Numbers of the coordinates Y below: (n1 + n2) k, n1 k of symmetric matrices. */
+int64_t mxsi_tangent_order(const mxsi_tangent *tangent, int symmetric);
+
+/** Coordinates without gauge, of the same norm: Y = (U K + C, B), or U K + sqrt(2) C where K = K^T
+ *  and B = C. */
+void mxsi_tangent_embed(const mxsi_tangent *tangent, int symmetric, const double *x, double *Y);
+
+/** The transpose of that; of a Y that no tangent vector has, the nearest one. */
+void mxsi_tangent_extract(const mxsi_tangent *tangent, int symmetric, const double *Y, double *x);
+
 /** P = (I - U U^T) G (I - V V^T): what of G is normal to the space. P may be G. */
 MXS_CHECKED mxs_status mxsi_tangent_normal(const mxsi_tangent *tangent, const double *G, double *P);
 

@@ -104,6 +104,7 @@ static mxs_status create_solver(mxsi_run *run) {
   options.step_decay = settings->step_decay;
   options.step_delay = settings->step_delay;
   options.weights = (mxs_weights)settings->weights;
+  options.inner = (mxs_inner)settings->inner;
   options.progressive = settings->progressive;
   options.jacobian_memory = 1e9 * settings->jacobian_memory;
   options.stop = (mxs_stop)settings->stop;

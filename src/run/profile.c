@@ -31,6 +31,7 @@ mxsi_timings mxsi_profile_gather(const mxsi_run *run) {
                           .compute = mxs_comm_spread(run->comm, profile.compute_s),
                           .generate = mxs_comm_spread(run->comm, profile.generate_s),
                           .reduce = mxs_comm_spread(run->comm, profile.reduce_s),
+                          .inner = mxs_comm_spread(run->comm, profile.inner_s),
                           .metrics = mxs_comm_spread(run->comm, profile.metrics_s),
                           .checkpoint = mxs_comm_spread(run->comm, profile.checkpoint_s),
                           .wall = mxs_clock() - run->began_at,

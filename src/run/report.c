@@ -187,23 +187,27 @@ static void report_table(mxsi_run *run, const mxsi_timings *timings) {
   report_share(run, "compute", timings->compute, timings->wall);
   report_share(run, "  generate", timings->generate, timings->wall);
   report_share(run, "reduce", timings->reduce, timings->wall);
+  report_share(run, "inner", timings->inner, timings->wall);
   report_share(run, "metrics", timings->metrics, timings->wall);
   report_share(run, "checkpoint", timings->checkpoint, timings->wall);
 }
 
 static void report_time(mxsi_run *run, const mxsi_timings *timings) {
   const double percent = timings->wall > 0 ? 100 / timings->wall : 0;
-  char line[256], elapsed[32], generate[48] = "";
+  char line[256], elapsed[32], generate[48] = "", inner[48] = "";
   mxsi_duration_text(timings->wall, elapsed);
   if (timings->generate.mean > 0)
     (void)snprintf(generate, sizeof generate, " (%.0f %% entries of A)",
                    percent * timings->generate.mean);
-  (void)snprintf(line, sizeof line,
-                 "%s: compute %.0f %%%s, reduce %.0f %%, metrics %.0f %%, checkpoint %.0f %%, load "
-                 "%.0f %%",
-                 elapsed, percent * timings->compute.mean, generate, percent * timings->reduce.mean,
-                 percent * timings->metrics.mean, percent * timings->checkpoint.mean,
-                 percent * timings->load.mean);
+  if (timings->inner.mean > 0)
+    (void)snprintf(inner, sizeof inner, "inner solve %.0f %%, ", percent * timings->inner.mean);
+  (void)snprintf(
+      line, sizeof line,
+      "%s: compute %.0f %%%s, reduce %.0f %%, %smetrics %.0f %%, checkpoint %.0f %%, load "
+      "%.0f %%",
+      elapsed, percent * timings->compute.mean, generate, percent * timings->reduce.mean, inner,
+      percent * timings->metrics.mean, percent * timings->checkpoint.mean,
+      percent * timings->load.mean);
   say(run, "time", line);
 }
 
@@ -280,15 +284,18 @@ static void report_verdict(mxsi_run *run, const mxs_result *result) {
   const mxs_certificate *c = &result->certificate;
   char elapsed[32], error[ERROR_SIZE], test[64] = "";
   const char *doubt = c->given ? mxs_doubt_text(c->doubt) : "no measurements were held out";
+  const int bounded = c->status == MXS_NOT_CERTIFIED && result->reason != MXS_REASON_TARGET &&
+                      c->rank >= run->settings.k.values[0];
   error_text(c, error);
   if (!isnan(result->test_error))
     (void)snprintf(test, sizeof test, ", test error %.3e", result->test_error);
   mxsi_duration_text(result->seconds, elapsed);
   mxsi_log_line(&run->log, MXSI_BOTH,
-                "%s%s%s: rank %lld%s%s, residual %.3e, %.3g passes over A, %s",
+                "%s%s%s: rank %lld%s%s, residual %.3e, %.3g passes over A, %s%s",
                 mxs_certificate_text(c->status), doubt[0] != '\0' ? ", " : "", doubt,
                 (long long)(c->given ? c->rank : result->rank_estimate), error, test,
-                result->relative_residual, result->passes_over_A, elapsed);
+                result->relative_residual, result->passes_over_A, elapsed,
+                bounded ? "; k allows no larger rank: give a larger k" : "");
 }
 
 void mxsi_report_end(mxsi_run *run,

@@ -151,6 +151,7 @@ void mxsi_duration_text(double seconds, char text[32]);
 /** Where the time of this process went, over the ranks. */
 typedef struct mxsi_timings {
   mxs_spread load, compute, reduce, metrics, checkpoint; /**< seconds */
+  mxs_spread inner;     /**< seconds of least squares of gauss_newton, sums over ranks included */
   mxs_spread generate;  /**< of compute: making entries of A; 0 where A is stored */
   double wall;          /**< seconds on rank 0 */
   int64_t passes;       /**< one per iteration */

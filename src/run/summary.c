@@ -33,15 +33,17 @@ static json_t *estimates_object(const mxs_estimate *estimate) {
 }
 
 static json_t *timings_object(const mxs_result *result, const mxsi_timings *timings) {
-  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seconds", number(result->seconds),
-                   "wall", number(timings->wall), "load", spread(timings->load), "compute",
-                   spread(timings->compute), "generate", spread(timings->generate), "reduce",
-                   spread(timings->reduce), "metrics", spread(timings->metrics), "checkpoint",
+  return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "seconds",
+                   number(result->seconds), "wall", number(timings->wall), "load",
+                   spread(timings->load), "compute", spread(timings->compute), "generate",
+                   spread(timings->generate), "reduce", spread(timings->reduce), "inner",
+                   spread(timings->inner), "metrics", spread(timings->metrics), "checkpoint",
                    spread(timings->checkpoint));
 }
 
 static json_t *rates_object(const mxsi_timings *timings) {
-  const double busy = timings->compute.max + timings->reduce.max + timings->metrics.max;
+  const double busy =
+      timings->compute.max + timings->reduce.max + timings->inner.max + timings->metrics.max;
   const double each = timings->passes > 0 ? busy / (double)timings->passes : (double)NAN;
   const int stored = timings->bytes_s.max > 0.0;
   return json_pack(

@@ -27,6 +27,7 @@ enum {
 #define STANDS_OUT 1.10
 #define GAIN_TO_RAISE 0.5 /* no other rank while a step takes more of ||R||^2 */
 #define GAIN_AT_REST 1e-4
+#define SLOW_GAIN 0.02    /* of steps that fit noise to a weak direction */
 #define STEP_AT_REST 1e-4 /* of X: what is left after a Newton step is about its square */
 #define AT_REST 0.02      /* gradient step, beside the error that noise makes */
 #define EXACT 1e-12
@@ -194,9 +195,9 @@ static void warn_of_few(const mxs_solver *s, double margin) {
   if (!few && margin > STANDS_OUT)
     return;
   mxsi_solver_tell(s, 1,
-                   "%lld measurements to fit may be too few%s: a matrix of rank r takes about 3 r "
-                   "(n1 + n2 - r) of them, %lld for rank 1 and %lld for rank 2, and more where "
-                   "they are noisy",
+                   "%lld measurements to fit may be too few%s: a matrix takes about three for each "
+                   "degree of freedom, %lld for rank 1 and %lld for rank 2, and more where they "
+                   "are noisy",
                    (long long)p->m_train,
                    few ? "" : ", since no direction of their back-projection stands out of noise",
                    3 * (long long)freedom(s, 1), 3 * (long long)freedom(s, 2));
@@ -521,7 +522,8 @@ static int is_at_rest(const mxs_solver *s, const mxs_fit *fit, int weighted) {
   const int close = a->window > 0 || number[MXS_OPTIM_STEP] < STEP_AT_REST;
   return number[MXS_OPTIM_STATIONARY] > 0.0 || a->steps >= MOST_STEPS ||
          (number[MXS_OPTIM_GAIN] < GAIN_AT_REST && close) ||
-         (a->steps >= SLOW && fit->rank > 1 && fit->smallest < weak_value(s, fit));
+         (a->steps >= SLOW && number[MXS_OPTIM_GAIN] < SLOW_GAIN && fit->rank > 1 &&
+          fit->smallest < weak_value(s, fit));
 }
 
 /* One step of pursuit, and what follows from it. Collective. */

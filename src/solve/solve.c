@@ -512,6 +512,7 @@ mxs_profile mxs_solver_profile(const mxs_solver *s) {
   return (mxs_profile){.compute_s = s->spent.compute_s + profile.compute_s,
                        .generate_s = s->spent.generate_s + profile.generate_s,
                        .reduce_s = s->spent.reduce_s + profile.reduce_s,
+                       .inner_s = s->trajectory[0].optim.inner_s,
                        .metrics_s = s->metrics_s,
                        .checkpoint_s = s->checkpoint_s,
                        .passes = (double)(s->spent.visits + profile.visits) /

@@ -12,3 +12,17 @@ mxs_status mxsi_distributed_svd(const mxs_comm *comm,
   return mxs_fail(MXS_ERR_SETTINGS,
                   "svd = scalapack, but this build has no ScaLAPACK: use svd = replicated");
 }
+
+int mxs_has_distributed(void) {
+  return 0;
+}
+
+mxs_status mxs_distributed_definite(const mxs_comm *comm,
+                                    const mxs_definite_system *system,
+                                    double *x,
+                                    int *solved) {
+  (void)comm, (void)system, (void)x, (void)solved;
+  return mxs_fail(
+      MXS_ERR_SETTINGS,
+      "a factorisation over the ranks, but this build has no ScaLAPACK: use inner = cg");
+}

@@ -1,3 +1,4 @@
+#include "la/la.h"
 #include "spectral/spectral.h"
 
 #include <math.h>
@@ -52,7 +53,27 @@ void pdgesvd_(const char *jobu,
               const int *lwork,
               int *info);
 
-enum { DESCRIPTOR = 9, GRID_BLOCK = 32 };
+void pdpotrf_(const char *uplo,
+              const int *n,
+              double *a,
+              const int *ia,
+              const int *ja,
+              const int *desca,
+              int *info);
+void pdpotrs_(const char *uplo,
+              const int *n,
+              const int *nrhs,
+              const double *a,
+              const int *ia,
+              const int *ja,
+              const int *desca,
+              double *b,
+              const int *ib,
+              const int *jb,
+              const int *descb,
+              int *info);
+
+enum { DESCRIPTOR = 9, GRID_BLOCK = 32, PANEL = 128, TILE = 128 };
 
 /* A matrix spread over a BLACS grid: column-major, as Fortran sees it. */
 typedef struct spread_matrix {
@@ -239,6 +260,126 @@ mxs_status mxsi_distributed_svd(const mxs_comm *comm,
   if (status == MXS_OK)
     gather(&f, s, left, right);
   release(&f);
+  grids_close(&f.grid);
+  return status;
+}
+
+/* H = unit L^T L + E and x, in column panels of the upper triangle, then on the square grid. */
+typedef struct definite {
+  const mxs_comm *comm;
+  const mxs_definite_system *of;
+  grids grid;
+  spread_matrix slab, H, x, root;
+  double *tile; /* TILE x n */
+  double *part; /* of this rank, a panel; in rows its columns, up to the diagonal */
+  double *sum;  /* over the ranks */
+  double *more; /* column of E */
+} definite;
+
+static mxs_status definite_allocate(definite *f) {
+  const int n = (int)f->of->order;
+  MXS_TRY(spread_create(f->grid.row, n, n, n, PANEL, &f->slab));
+  MXS_TRY(spread_create(f->grid.square, n, n, GRID_BLOCK, GRID_BLOCK, &f->H));
+  MXS_TRY(spread_create(f->grid.square, n, 1, GRID_BLOCK, GRID_BLOCK, &f->x));
+  MXS_TRY(spread_create(f->grid.root, n, 1, n, 1, &f->root));
+  MXS_TRY(mxs_alloc((int64_t)n * TILE, sizeof *f->tile, &f->tile));
+  MXS_TRY(mxs_alloc((int64_t)n * PANEL, sizeof *f->part, &f->part));
+  MXS_TRY(mxs_alloc((int64_t)n * PANEL, sizeof *f->sum, &f->sum));
+  return mxs_alloc(n, sizeof *f->more, &f->more);
+}
+
+static void definite_release(definite *f) {
+  mxs_release(&f->slab.a);
+  mxs_release(&f->H.a);
+  mxs_release(&f->x.a);
+  mxs_release(&f->root.a);
+  mxs_release(&f->tile);
+  mxs_release(&f->part);
+  mxs_release(&f->sum);
+  mxs_release(&f->more);
+}
+
+/* Columns first .. end of L^T L, of this rank's rows. */
+static void form_part(const definite *f, int64_t first, int64_t end) {
+  const int64_t n = f->of->order;
+  memset(f->part, 0, (size_t)((end - first) * end) * sizeof *f->part);
+  for (int64_t row = 0; row < f->of->count; row += TILE) {
+    const int64_t count = f->of->count - row < TILE ? f->of->count - row : TILE;
+    for (int64_t i = 0; i < count; i++)
+      for (int64_t j = 0; j < end; j++)
+        f->tile[i * end + j] = (double)f->of->rows[(row + i) * n + j];
+    mxs_la_gemm(1, 0, 1.0, (mxs_cmat){f->tile + first, count, end - first, end},
+                (mxs_cmat){f->tile, count, end, end}, 1.0, mxs_view(f->part, end - first, end));
+  }
+}
+
+static void put_panel(const definite *f, int64_t first, int64_t end, double *to) {
+  const int64_t n = f->of->order;
+  for (int64_t j = first; j < end; j++) {
+    f->of->extra(f->of->ctx, j, f->more);
+    for (int64_t i = 0; i < end; i++)
+      to[(j - first) * n + i] = f->of->unit * f->sum[(j - first) * end + i] + f->more[i];
+  }
+}
+
+/* Collective. */
+static void definite_form(definite *f) {
+  const int64_t n = f->of->order;
+  const int ranks = f->comm->size;
+  for (int64_t panel = 0; panel * PANEL < n; panel++) {
+    const int64_t first = panel * PANEL;
+    const int64_t end = n - first < PANEL ? n : first + PANEL;
+    const int owner = (int)(panel % ranks);
+    form_part(f, first, end);
+    MPI_Reduce(f->part, f->sum, (int)((end - first) * end), MPI_DOUBLE, MPI_SUM, owner,
+               f->comm->mpi);
+    if (f->comm->rank == owner)
+      put_panel(f, first, end, f->slab.a + panel / ranks * PANEL * n);
+  }
+  Cpdgemr2d((int)n, (int)n, f->slab.a, 1, 1, f->slab.descriptor, f->H.a, 1, 1, f->H.descriptor,
+            f->grid.row);
+}
+
+/* Collective. */
+static void definite_solve(definite *f, double *x, int *solved) {
+  const int n = (int)f->of->order;
+  const int one = 1;
+  int info = 0;
+  if (f->comm->rank == 0)
+    memcpy(f->root.a, x, (size_t)n * sizeof *x);
+  Cpdgemr2d(n, 1, f->root.a, 1, 1, f->root.descriptor, f->x.a, 1, 1, f->x.descriptor, f->grid.row);
+  if (f->H.descriptor[1] >= 0) {
+    pdpotrf_("U", &n, f->H.a, &one, &one, f->H.descriptor, &info);
+    if (info == 0)
+      pdpotrs_("U", &n, &one, f->H.a, &one, &one, f->H.descriptor, f->x.a, &one, &one,
+               f->x.descriptor, &info);
+  }
+  *solved = mxs_comm_max(f->comm, info != 0) == 0;
+  if (!*solved)
+    return;
+  Cpdgemr2d(n, 1, f->x.a, 1, 1, f->x.descriptor, f->root.a, 1, 1, f->root.descriptor, f->grid.row);
+  if (f->comm->rank == 0)
+    memcpy(x, f->root.a, (size_t)n * sizeof *x);
+  mxs_comm_bcast(f->comm, x, n * (int64_t)sizeof *x, 0);
+}
+
+int mxs_has_distributed(void) {
+  return 1;
+}
+
+mxs_status mxs_distributed_definite(const mxs_comm *comm,
+                                    const mxs_definite_system *system,
+                                    double *x,
+                                    int *solved) {
+  definite f = {.comm = comm, .of = system};
+  *solved = 0;
+  grids_open(comm, (int)system->order, (int)system->order, &f.grid);
+  const mxs_status status = mxs_comm_agree(comm, definite_allocate(&f));
+  if (status == MXS_OK) {
+    definite_form(&f);
+    definite_solve(&f, x, solved);
+  }
+  definite_release(&f);
   grids_close(&f.grid);
   return status;
 }

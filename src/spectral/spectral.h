@@ -64,4 +64,29 @@ MXS_CHECKED mxs_status mxsi_distributed_svd(const mxs_comm *comm,
                                             double *left,
                                             double *right);
 
+/** Can factorisations be spread over the ranks? Local. */
+int mxs_has_distributed(void);
+
+/** A symmetric matrix H = unit L^T L + E of a large order n. */
+typedef struct mxs_definite_system {
+  int64_t order;
+  const float *rows; /**< rows of L that this rank holds, of n numbers each */
+  int64_t count;
+  double unit;
+  void (*extra)(void *ctx,
+                int64_t column,
+                double *out); /**< a column of E, the same on all ranks */
+  void *ctx;
+} mxs_definite_system;
+
+/** x <- H^{-1} x, of n numbers, the same on all ranks, by a distributed Cholesky factorisation:
+ *  column panels are summed onto the ranks in turn, then redistributed to a BLACS grid; PDPOTRF,
+ *  PDPOTRS. No rank holds all of H: 16 n^2 / P bytes each, and 384 columns. Where H is not
+ *  definite *solved is 0 and x stays. Collective. Bits depend on the grid.
+ *  @retval MXS_ERR_SETTINGS this build has no ScaLAPACK */
+MXS_CHECKED mxs_status mxs_distributed_definite(const mxs_comm *comm,
+                                                const mxs_definite_system *system,
+                                                double *x,
+                                                int *solved);
+
 #endif

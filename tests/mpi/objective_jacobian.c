@@ -213,7 +213,7 @@ static void products_are_right(void **state) {
     double d[MOST], out[MOST], right[MOST], Gd[MOST];
     side_by_side(&along, k, d);
     assert_everywhere(mxs_objective_normal(o, d, out) == MXS_ERR_ARG);
-    assert_everywhere(mxs_objective_gram(o, G) == MXS_ERR_ARG);
+    assert_everywhere(mxs_objective_gram(o, NULL, G) == MXS_ERR_ARG);
     for (int s = 0; s < SAMPLES; s++) {
       mxs_objective_sample(o, &samples[s]);
       (void)pass(o, &at, k);
@@ -233,7 +233,7 @@ static void products_are_right(void **state) {
         const double exact = curvature(p, &at, &along, k);
         assert_everywhere(fabs(sum - exact) <= 1e-6 * exact);
       }
-      assert_ok(mxs_objective_gram(o, G));
+      assert_ok(mxs_objective_gram(o, NULL, G));
       mxs_la_gemv(0, 1.0, mxs_cview(G, n, n), d, 0.0, Gd);
       assert_everywhere(distance(Gd, out, n) <= 1e-12);
       for (int64_t i = 0; i < n; i++)
@@ -270,8 +270,8 @@ static void products_have_the_same_bits(void **state) {
     assert_ok(mxs_objective_normal(alone, large, out[1]));
     assert_ok(mxs_objective_normal(alone, d, out[1]));
     assert_everywhere(mpi_test_same_bits(out[0], out[1], (size_t)n * sizeof *d));
-    assert_ok(mxs_objective_gram(o, G[0]));
-    assert_ok(mxs_objective_gram(alone, G[1]));
+    assert_ok(mxs_objective_gram(o, NULL, G[0]));
+    assert_ok(mxs_objective_gram(alone, NULL, G[1]));
     assert_everywhere(mpi_test_same_bits(G[0], G[1], (size_t)(n * n) * sizeof **G));
     mxs_objective_destroy(&alone);
     mxs_objective_destroy(&o);

@@ -15,7 +15,7 @@ SHAPE = dict(ensemble="rademacher", n1=24, n2=20, seed=4)
 # What takes an attempt through all that it may come to; `words`: in the events of the run.
 STAGES = {
     "pursuit": (dict(rank=4, measurements=360, condition=5), dict(k=8), ("rank raised",)),
-    "descent": (dict(rank=4, measurements=200), dict(k=6), ("rank lowered", "attempt 3", "the descent came to rank 4", "takes the point")),
+    "descent": (dict(rank=4, measurements=200), dict(k=6), ("rank lowered", "attempt 3", "the descent came to rank 4")),
     "weights": (dict(rank=4, measurements=150), dict(k=6), ("attempt 4",)),
     "part": (dict(rank=2, measurements=30000, noise=0.1), dict(block_rows=64), ("begins with a part", "measurements join")),
     "polish": (dict(rank=2, measurements=3000, noise=0.1), dict(block_rows=64, jacobian_memory=1e-4), ("gradient steps",)),
@@ -78,7 +78,7 @@ class Verdict(Auto):
         self.assertTrue(found["reason"])
         self.assertIn(f"not certified, {found['reason']}", self.last_line())
         warning, = self.outcome.lines("warning")
-        self.assertRegex(warning, r"3 r \(n1 \+ n2 - r\) of them, 129 for rank 1")
+        self.assertRegex(warning, r"three for each degree of freedom, 129 for rank 1 and 252 for rank 2")
         run = self.solve(self.gen("fewer.h5", rank=1, measurements=40), "fewer")
         self.assertEqual(self.certificate(run)["status"], "not certified")
         self.assertEqual(len(self.outcome.lines("warning")), 1)
@@ -96,6 +96,11 @@ class Verdict(Auto):
         self.assertIn("\nhold_out: 0\n", (run / "config.yaml").read_text())
         self.solve(own, "refused", hold_out=0.1, code=78)
 
+    def test_k_below_the_rank(self):
+        run = self.solve(self.gen(rank=4, measurements=1500), k=2)
+        self.assertEqual(self.certificate(run)["status"], "not certified")
+        self.assertIn("give a larger k", self.last_line())
+
     def test_an_early_end_is_no_verdict(self):
         problem = self.gen(rank=2, measurements=1000, noise=0.3)
         for iterations in (0, 1):
@@ -110,7 +115,7 @@ class Verdict(Auto):
         self.assertLess(found["passes_over_A"], 2)
         whole = self.certificate(self.solve(problem, "whole", progressive="no"))
         self.assertEqual(whole["status"], "recovered")
-        self.assertGreater(whole["passes_over_A"], 5)
+        self.assertGreater(whole["passes_over_A"], 3)
 
     def test_little_memory(self):
         """Where not even as many rows of the Jacobian as unknowns fit, it ends all the same."""
@@ -148,6 +153,25 @@ class Edges(Auto):
         self.assertEqual(np.count_nonzero(harness.product(run)), 0)
         found = self.certificate(run)
         self.assertEqual((found["status"], found["rank"], found["relative_error"]), ("recovered", 0, 0))
+
+    def test_symmetric(self):
+        """One factor, found from measurements and from less of them."""
+        for name, rank, m in (("many", 2, 500), ("few", 3, 90)):
+            plan = ref.plant(14, 14, rank, m, seed=5, sigma=np.linspace(1, 0.5, rank))
+            plan.V = plan.U
+            plan.y = plan.A @ (plan.U @ plan.U.T).ravel()
+            problem = harness.write_problem(self.dir / f"{name}.h5", plan)
+            run = self.solve(problem, name, model="symmetric")
+            U, V = harness.factors(run)
+            self.assertEqual(U.tobytes(), V.tobytes())
+            self.assert_same_bits(run, self.solve(problem, f"{name}3", np=3, model="symmetric"))
+            self.assert_close(harness.product(run), plan.U @ plan.U.T, 1e-9 if name == "many" else 2)
+            if name == "many":
+                self.assertEqual(self.certificate(run)["status"], "recovered")
+            last = harness.summary(run)["iterations"]
+            for number, stop in enumerate((1, last // 2, last - 1)):
+                self.solve(problem, f"{name}-parts", np=1 + number, model="symmetric", max_iterations=stop)
+            self.assert_same_bits(run, self.solve(problem, f"{name}-parts", np=2, model="symmetric"))
 
     def test_refusals(self):
         problem = self.gen(rank=2, measurements=300)

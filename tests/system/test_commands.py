@@ -17,7 +17,8 @@ VALUES = {
                   checkpoint_share=0.5, checkpoint_keep="all", max_walltime="1h", stall_warning="30s", stall_limit="1d",
                   progress="off", quiet="true", verbose="false", reduction="fast", svd="scalapack", replicas=2, threads=2, block_rows=32,
                   momentum=0.8, line_search="false", balance=0.25, label_noise=0, perturb=0.01, batch="all", step_decay=0.5, step_delay=50,
-                  weights="none", jacobian_memory=2, progressive="false", stop="tolerance", patience=7, noise_std=0.1, **{"lambda": 0.1}),
+                  weights="none", inner="gram", jacobian_memory=2, progressive="false", stop="tolerance", patience=7, noise_std=0.1,
+                  **{"lambda": 0.1}),
 }
 VALUES["check"] = VALUES["solve"]
 VALUES["bench"] = dict(n1=9, n2=7, measurements=100, ensemble="dense", storage="f32", k=3, reduction="fast", threads=2, quick="true")
