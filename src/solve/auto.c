@@ -326,7 +326,7 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
   const mxsi_auto *a = &s->automatic;
   const mxsi_trajectory *t = &s->trajectory[0];
   mxs_result *result = &s->result[0];
-  const int last = a->attempt > 4 && a->plain;
+  const int last = (a->attempt > 4 && a->plain) || s->problem->y_norm2 == 0.0;
   const double zero = s->problem->y_norm2 / (2.0 * (double)s->problem->m_train);
   const int hopeless = result->reason == MXS_REASON_DIVERGED ||
                        (result->reason == MXS_REASON_RUNNING && s->at[0].loss > HOPELESS * zero);
@@ -498,7 +498,8 @@ static mxs_status rest(mxs_solver *s, const mxs_fit *fit, const mxs_outside *out
     a->steps = 0;
     return lower(s, strong < t->k ? strong : t->k - 1);
   }
-  if (a->certified && (a->attempt > 1 || !is_short(s)))
+  const int blind = verdict.doubt == MXS_DOUBT_NOT_HELD_OUT && is_exact(s);
+  if (blind || (a->certified && (a->attempt > 1 || !is_short(s))))
     return finish(s);
   return next_attempt(s, outside);
 }

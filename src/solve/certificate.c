@@ -1,5 +1,7 @@
 #include "solve/certificate.h"
 
+#include "base/random.h"
+
 #include <math.h>
 
 enum { LEAST_HELD = 11 };
@@ -121,7 +123,7 @@ mxs_certificate mxs_certify(const mxs_fit *fit) {
   const double largest = fmax(l.v, 2.0 * fit->loss);
   const mxs_doubt unseen =
       fit->close && !(fit->seen >= LEAST_SEEN) ? MXS_DOUBT_UNSEEN : MXS_DOUBT_NONE;
-  mxs_certificate c = {.rank = fit->rank,
+  mxs_certificate c = {.rank = fit->norm == 0.0 ? 0 : fit->rank,
                        .relative_error = (double)NAN,
                        .low = (double)NAN,
                        .high = (double)NAN,
@@ -153,6 +155,25 @@ static int is_full(mxs_ensemble ensemble) {
          ensemble == MXS_ENSEMBLE_GAUSSIAN8 || ensemble == MXS_ENSEMBLE_FAST;
 }
 
+/* What held-out measurements see, through the factors of X, or where X = 0 through random ones. */
+static mxs_status find_seen(mxs_objective *objective,
+                            const mxs_problem *problem,
+                            const mxs_point *at,
+                            mxs_fit *fit) {
+  const int64_t k = at->U.cols;
+  double *F = NULL;
+  if (fit->norm > 0.0)
+    return mxs_objective_seen(objective, at, &fit->seen);
+  MXS_TRY(mxs_comm_agree(problem->comm, mxs_alloc((fit->n1 + fit->n2) * k, sizeof *F, &F)));
+  for (int64_t i = 0; i < fit->n1 + fit->n2; i++)
+    mxs_random_gaussian_row(0, MXS_STREAM_RANGE_FINDER, i, k, F + i * k);
+  const mxs_point random = {.U = mxs_cview(F, fit->n1, k),
+                            .V = mxs_cview(F + fit->n1 * k, fit->n2, k)};
+  const mxs_status status = mxs_objective_seen(objective, &random, &fit->seen);
+  mxs_release(&F);
+  return status;
+}
+
 mxs_status mxs_look_closer(mxs_objective *objective,
                            const mxs_problem *problem,
                            const mxs_point *at,
@@ -166,7 +187,7 @@ mxs_status mxs_look_closer(mxs_objective *objective,
     MXS_TRY(mxs_objective_moments(objective, at, fit->norm * sqrt(fit->scale2),
                                   sqrt(2.0 * fit->loss), fit->train, fit->held_out));
   if (!is_full(problem->ensemble))
-    MXS_TRY(mxs_objective_seen(objective, at, &fit->seen));
+    MXS_TRY(find_seen(objective, problem, at, fit));
   *certificate = mxs_certify(fit);
   return MXS_OK;
 }
