@@ -112,7 +112,7 @@ class Profile(Case):
         self.assertEqual(rates["passes_over_A"], summary["passes_over_A"])
         self.assertTrue(rates["kernel"])
         self.assertEqual([rates[name] for name in ("bytes_per_second", "limit_bytes_per_second", "fraction_of_limit")], [None] * 3)
-        for part in ("load", "compute", "generate", "reduce", "metrics", "checkpoint"):
+        for part in ("load", "compute", "generate", "reduce", "inner", "metrics", "checkpoint"):
             self.assertEqual(set(timings[part]), {"min", "mean", "max"})
             self.assertLessEqual(timings[part]["min"], timings[part]["max"])
         self.assertLessEqual(timings["generate"]["max"], timings["compute"]["max"])
