@@ -49,16 +49,10 @@ static double edge_factor(const mxs_solver *s) {
   return (sqrt((double)p->n1) + sqrt((double)p->n2)) * sqrt(p->scale2);
 }
 
-static int64_t freedom(const mxs_solver *s, int64_t k) {
-  const mxs_problem *p = s->problem;
-  return s->options.model == MXS_MODEL_SYMMETRIC ? k * (2 * p->n1 - k + 1) / 2
-                                                 : k * (p->n1 + p->n2 - k);
-}
-
 /* Largest rank that m measurements can tell, and that there is room for. */
 static int64_t most_columns(const mxs_solver *s, double m) {
   int64_t k = 1;
-  while (k < s->problem->k && 1.02 * (double)freedom(s, k + 1) < m)
+  while (k < s->problem->k && 1.02 * (double)mxsi_freedom(s, k + 1) < m)
     k++;
   return k;
 }
@@ -200,7 +194,7 @@ static void warn_of_few(const mxs_solver *s, double margin) {
                    "are noisy",
                    (long long)p->m_train,
                    few ? "" : ", since no direction of their back-projection stands out of noise",
-                   3 * (long long)freedom(s, 1), 3 * (long long)freedom(s, 2));
+                   3 * (long long)mxsi_freedom(s, 1), 3 * (long long)mxsi_freedom(s, 2));
 }
 
 mxs_status mxsi_auto_start(mxs_solver *s) {
@@ -256,7 +250,7 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
   *fit = (mxs_fit){.n1 = p->n1,
                    .n2 = p->n2,
                    .rank = t->k,
-                   .freedom = freedom(s, t->k),
+                   .freedom = mxsi_freedom(s, t->k),
                    .m = at->train,
                    .held = at->held,
                    .scale2 = p->scale2,
@@ -397,7 +391,7 @@ static mxs_status enter_descent(mxs_solver *s) {
  * taken up. */
 static double missing_unit(const mxs_solver *s) {
   const double m = (double)s->at[0].train;
-  return -m / (m - (double)freedom(s, s->trajectory[0].k)) / s->problem->scale2;
+  return -m / (m - (double)mxsi_freedom(s, s->trajectory[0].k)) / s->problem->scale2;
 }
 
 /* Too few measurements are left over to see a direction that is missing, and there is room for it.
@@ -406,7 +400,7 @@ static int is_short(const mxs_solver *s) {
   const double few = 5.0 * sqrt((double)s->problem->n1 * (double)s->problem->n2);
   const double m = (double)s->at[0].train;
   const int64_t k = s->trajectory[0].k;
-  return k < most_columns(s, m) && m - (double)freedom(s, k) < few;
+  return k < most_columns(s, m) && m - (double)mxsi_freedom(s, k) < few;
 }
 
 /* The next attempt that makes sense after one that was not certified. Collective. */
@@ -460,7 +454,7 @@ static mxs_status join_all(mxs_solver *s) {
 
 /* Singular values below this are no signal. */
 static double weak_value(const mxs_solver *s, const mxs_fit *fit) {
-  const double left = (double)(fit->m - freedom(s, fit->rank));
+  const double left = (double)(fit->m - mxsi_freedom(s, fit->rank));
   const double sigma2 = 2.0 * fit->loss * (double)fit->m / fmax(1.0, left);
   return WEAK * edge_factor(s) * sqrt(sigma2 / (double)fit->m) / s->problem->scale2;
 }

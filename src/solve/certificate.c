@@ -1,6 +1,7 @@
 #include "solve/certificate.h"
 
 #include "base/random.h"
+#include "solve/estimate.h"
 
 #include <math.h>
 
@@ -14,13 +15,6 @@ enum { LEAST_HELD = 11 };
 #define DEPENDS 4.0     /* standard deviations of a correlation with the fitted values */
 #define HEAVY 6.0       /* of the kurtosis */
 #define LEAST_SEEN 0.01 /* of a row by held-out measurements, beside the mean */
-
-/* Wilson and Hilferty, "The distribution of chi-square", PNAS 1931. For n >= LEAST_HELD. */
-static double chi2_quantile(double z, double n) {
-  const double c = 2.0 / (9.0 * n);
-  const double root = 1.0 - c + z * sqrt(c);
-  return n * root * root * root;
-}
 
 /* Normal deviate of an F value: Paulson, "An approximate normalization of the analysis of variance
  * distribution", Annals of Mathematical Statistics 1942. */
@@ -134,8 +128,7 @@ mxs_certificate mxs_certify(const mxs_fit *fit) {
   const int finite = isfinite(l.v) && isfinite(fit->loss) && isfinite(l.norm);
   if (!finite || (largest > 0.0 && l.norm == 0.0))
     return verdict(c, MXS_NOT_CERTIFIED, MXS_DOUBT_EXPLAINS_LITTLE);
-  c.bound =
-      largest > 0.0 ? sqrt(largest * l.held / chi2_quantile(CONFIDENT, l.held)) / l.norm : 0.0;
+  c.bound = largest > 0.0 ? sqrt(largest / mxsi_chi2_over_n(l.held, CONFIDENT)) / l.norm : 0.0;
   if (c.bound <= RECOVERED) {
     c.relative_error = largest > 0.0 ? sqrt(largest) / l.norm : 0.0;
     c.low = 0.0;

@@ -13,9 +13,7 @@ typedef struct interval {
 
 static const interval unknown = {(double)NAN, (double)NAN, (double)NAN};
 
-/* Quantile of the chi-square distribution with n degrees of freedom over n, z standard deviations
- * from the middle: Wilson and Hilferty (1931), to 1 % for n >= 10. */
-static double chi2_over_n(double n, double z) {
+double mxsi_chi2_over_n(double n, double z) {
   const double spread = 2.0 / (9.0 * n);
   const double root = fmax(1.0 - spread + z * sqrt(spread), 0.0);
   return root * root * root;
@@ -23,14 +21,14 @@ static double chi2_over_n(double n, double z) {
 
 /* Of a mean of n squares of N(0, T). */
 static interval mean_of_squares(double mean, double n) {
-  return (interval){mean, mean / chi2_over_n(n, Z), mean / chi2_over_n(n, -Z)};
+  return (interval){mean, mean / mxsi_chi2_over_n(n, Z), mean / mxsi_chi2_over_n(n, -Z)};
 }
 
 /* sigma^2 of the training residual, with its limits moved by what the fit may have left over of
  * the signal and taken up of the noise. */
 static interval noise_of_residual(const mxs_estimate_input *in, mxs_noise_basis *basis) {
   const double m = (double)in->m;
-  const double d = (double)in->rank * (double)(in->n1 + in->n2 - in->rank);
+  const double d = (double)in->freedom;
   const double reach = (sqrt((double)in->n1) + sqrt((double)in->n2)) / sqrt(m);
   double tail = 0.0;
   *basis = MXS_NOISE_FEW;

@@ -502,6 +502,12 @@ mxs_status mxs_solver_reshape(mxs_solver *s) {
   return MXS_OK;
 }
 
+int64_t mxsi_freedom(const mxs_solver *s, int64_t k) {
+  const mxs_problem *p = s->problem;
+  return s->options.model == MXS_MODEL_SYMMETRIC ? k * (2 * p->n1 - k + 1) / 2
+                                                 : k * (p->n1 + p->n2 - k);
+}
+
 int64_t mxsi_solver_visits(const mxs_solver *s) {
   return mxs_objective_get_profile(s->objective).visits - s->visits_before;
 }

@@ -107,6 +107,10 @@ static inline int64_t mxsi_measurements(const mxs_problem *p) {
   return p->train.blocks.m + p->validation.blocks.m;
 }
 
+/** Degrees of freedom of a matrix of rank k: k (n1 + n2 - k), or k (2 n - k + 1) / 2 of the
+ * symmetric model. Local. */
+int64_t mxsi_freedom(const mxs_solver *solver, int64_t k);
+
 /** Visits of measurements since the first start. Local. */
 int64_t mxsi_solver_visits(const mxs_solver *solver);
 

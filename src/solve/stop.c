@@ -162,6 +162,7 @@ mxs_status mxsi_stop_answer(mxs_solver *s, int64_t r, mxs_result *result) {
                                               .n1 = p->n1,
                                               .n2 = p->n2,
                                               .rank = result->rank_estimate,
+                                              .freedom = mxsi_freedom(s, result->rank_estimate),
                                               .s = singular,
                                               .count = count,
                                               .grad_norm = point->grad_norm});

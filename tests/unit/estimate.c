@@ -38,6 +38,7 @@ static mxs_estimate_input trial(
                               .n1 = N1,
                               .n2 = N2,
                               .rank = RANK,
+                              .freedom = (int64_t)RANK * (N1 + N2 - RANK),
                               .s = s,
                               .count = 3,
                               .grad_norm = 1e-9};
