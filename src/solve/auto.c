@@ -116,10 +116,21 @@ static mxs_status enter(mxs_solver *s, int64_t stage, int64_t k) {
   return MXS_OK;
 }
 
+/* A stage at given factors, which are not those of the trajectory. Collective. */
+static mxs_status enter_at(
+    mxs_solver *s, int64_t stage, int64_t k, const double *U, const double *V) {
+  const mxs_problem *p = s->problem;
+  const mxs_optim *o = &only(s)->optim;
+  MXS_TRY(enter(s, stage, k));
+  memcpy(o->U, U, (size_t)(p->n1 * k) * sizeof *U);
+  memcpy(o->V, V, (size_t)(p->n2 * k) * sizeof *V);
+  return MXS_OK;
+}
+
 /* Factors as they are, moved by another rule. Collective. */
 static mxs_status enter_polish(mxs_solver *s) {
   const mxs_problem *p = s->problem;
-  mxsi_trajectory *t = only(s);
+  const mxsi_trajectory *t = only(s);
   const int64_t left = p->n1 * t->k;
   const int64_t right = p->n2 * t->k;
   double *copy = NULL;
@@ -130,11 +141,7 @@ static mxs_status enter_polish(mxs_solver *s) {
                    "gradient steps on all measurements: their Jacobian takes more than "
                    "jacobian_memory");
   s->automatic.steps = 0;
-  const mxs_status status = enter(s, MXSI_STAGE_POLISH, t->k);
-  if (status == MXS_OK) {
-    memcpy(t->optim.U, copy, (size_t)left * sizeof *copy);
-    memcpy(t->optim.V, copy + left, (size_t)right * sizeof *copy);
-  }
+  const mxs_status status = enter_at(s, MXSI_STAGE_POLISH, t->k, copy, copy + left);
   mxs_release(&copy);
   return status;
 }
@@ -163,12 +170,9 @@ static mxs_status enter_pursuit(
                                sqrt(from->s[j] * fabs(unit));
     }
   }
-  mxs_status status = enter(s, MXSI_STAGE_PURSUE, k);
-  if (status == MXS_OK) {
-    memcpy(t->optim.U, copy, (size_t)(p->n1 * k) * sizeof *copy);
-    memcpy(t->optim.V, copy + p->n1 * k, (size_t)(p->n2 * k) * sizeof *copy);
+  mxs_status status = enter_at(s, MXSI_STAGE_PURSUE, k, copy, copy + p->n1 * k);
+  if (status == MXS_OK)
     status = t->rule->prepare(&t->optim);
-  }
   mxs_release(&copy);
   return status;
 }
@@ -362,16 +366,12 @@ static mxs_status keep(mxs_solver *s, double validation, int certified) {
 
 /* Back to the kept point, for the last verdict. Collective. */
 static mxs_status finish(mxs_solver *s) {
-  const mxs_problem *p = s->problem;
-  mxsi_trajectory *t = only(s);
-  const int64_t k = t->extent.kept;
+  const int64_t k = only(s)->extent.kept;
   mxsi_solver_tell(s, 0, "takes the point of the lowest held-out loss, of rank %lld", (long long)k);
   s->automatic.attempt = 5;
   s->automatic.plain = 1;
   s->automatic.window = 0;
-  MXS_TRY(enter(s, MXSI_STAGE_PURSUE, k));
-  memcpy(t->optim.U, s->kept_U, (size_t)(p->n1 * k) * sizeof *s->kept_U);
-  memcpy(t->optim.V, s->kept_V, (size_t)(p->n2 * k) * sizeof *s->kept_V);
+  MXS_TRY(enter_at(s, MXSI_STAGE_PURSUE, k, s->kept_U, s->kept_V));
   const int64_t drop = negligible(s);
   return drop > 0 ? enter_pursuit(s, k - drop, NULL, 0, 0.0) : MXS_OK;
 }
