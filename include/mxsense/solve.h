@@ -1,14 +1,17 @@
 /** @file
- *  Factorised gradient descent from a small random start, for problems of problem.h.
+ *  Recovery of a low-rank matrix by its factors, for problems of problem.h.
  *
  *      f(U, V) = 1/(2m) sum_i R_i^2,   R_i = <A_i, U V^T> - y_i,   U: n1 x k,  V: n2 x k
+ *
+ *  The core is gradient descent from a small random start,
+ *
  *      G = (1/m) sum_i R_i A_i;   U <- U - step G V,   V <- V - step G^T U
  *
- *  (both steps from the old pair).
- *
- *  The method of Soltanolkotabi, Stoeger and Xie, "Implicit balancing and regularization" (COLT
- *  2023), in raw (not 1/sqrt(m)-normalised) measurements: the iterates are the paper's for the same
- *  step.
+ *  (both steps from the old pair), the method of Soltanolkotabi, Stoeger and Xie, "Implicit
+ * balancing and regularization" (COLT 2023), in raw (not 1/sqrt(m)-normalised) measurements: the
+ * iterates are the paper's for the same step. mxs_method has the others, up to MXS_METHOD_AUTO,
+ * which needs no setting, finds the rank and says in a certificate what held-out measurements tell
+ * of the result.
  *
  *  Many trajectories that differ in seed, start scale, step or k may share the passes over A
  *  (replicas): each has the bits of its solo run on the same problem.
