@@ -328,7 +328,7 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
   const double zero = s->problem->y_norm2 / (2.0 * (double)s->problem->m_train);
   const int hopeless = result->reason == MXS_REASON_DIVERGED ||
                        (result->reason == MXS_REASON_RUNNING && s->at[0].loss > HOPELESS * zero);
-  s->lost = hopeless && !last && (a->attempt < 3 || t->extent.kept > 0);
+  s->lost = hopeless && !last;
   result->certificate.given = 0;
   if (s->lost)
     result->reason = MXS_REASON_RUNNING;
@@ -435,9 +435,26 @@ static mxs_status next_attempt(mxs_solver *s, const mxs_outside *outside) {
   return finish(s);
 }
 
+/* Something to fall back on: the first triplet of A*(y), which any other point replaces. Local. */
+static mxs_status keep_first(mxs_solver *s) {
+  const mxs_problem *p = s->problem;
+  const mxs_spectrum *from = &s->spectrum;
+  const double root = sqrt(from->s[0] / p->scale2);
+  MXS_TRY(mxsi_solver_set_kept(s, 1));
+  for (int64_t i = 0; i < p->n1; i++)
+    s->kept_U[i] = root * from->left[i * from->count];
+  for (int64_t i = 0; i < p->n2; i++)
+    s->kept_V[i] = root * from->right[i * from->count];
+  if (s->options.model == MXS_MODEL_SYMMETRIC)
+    memcpy(s->kept_V, s->kept_U, (size_t)p->n2 * sizeof *s->kept_V);
+  return MXS_OK;
+}
+
 /* An attempt whose numbers left the range of doubles: the next one, but the second, or the answer
  * so far. Collective. */
 static mxs_status give_up(mxs_solver *s) {
+  if (only(s)->extent.kept == 0)
+    MXS_TRY(mxs_comm_agree(s->problem->comm, keep_first(s)));
   mxsi_solver_tell(s, 0, "attempt %lld left the range of numbers", (long long)s->automatic.attempt);
   s->automatic.attempt = s->automatic.attempt < 2 ? 2 : s->automatic.attempt;
   return next_attempt(s, NULL);
