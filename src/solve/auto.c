@@ -354,7 +354,8 @@ mxs_status mxsi_auto_judge(mxs_solver *s) {
 static mxs_status keep(mxs_solver *s, double validation, int certified) {
   const mxs_problem *p = s->problem;
   mxsi_trajectory *t = only(s);
-  if (!(validation <= s->automatic_numbers.kept) && t->extent.kept > 0)
+  const int first = t->extent.kept == 0 || isinf(s->automatic_numbers.kept);
+  if (!first && !(validation <= s->automatic_numbers.kept))
     return MXS_OK;
   s->automatic_numbers.kept = validation;
   s->automatic.certified = certified;
