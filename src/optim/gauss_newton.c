@@ -66,13 +66,6 @@ static void clear(inner *s) {
   mxs_release(&s->room);
 }
 
-static double dot(const double *a, const double *b, int64_t count) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < count; i++)
-    sum += a[i] * b[i];
-  return sum;
-}
-
 static double measurements(const inner *s) {
   return (double)s->optim->at->train;
 }
@@ -83,11 +76,20 @@ static double weight_unit(const inner *s) {
   return (double)p->n1 * (double)p->n2 / measurements(s) * p->scale2;
 }
 
-/* P and its leading triplets: at least the first value. */
+static int wants_weights(const inner *s) {
+  const mxs_weights weights = s->optim->options->weights;
+  const int64_t dof = s->t.k * (s->t.n1 + s->t.n2 - s->t.k);
+  return weights == MXS_WEIGHTS_LOG_DET ||
+         (weights == MXS_WEIGHTS_AUTO && measurements(s) < FEW * (double)dof);
+}
+
+/* P, and those of its leading triplets that are asked for; weights need the first value. Local. */
 static mxs_status look_outside(inner *s) {
   mxs_optim *o = s->optim;
   const mxs_cmat P = mxs_cview(s->P, s->t.n1, s->t.n2);
   MXS_TRY(mxsi_tangent_normal(&s->t, o->at->G, s->P));
+  if (o->outside == NULL && !wants_weights(s))
+    return MXS_OK;
   if (o->outside != NULL) {
     MXS_TRY(
         mxs_la_leading(P, o->outside->count, o->outside->s, o->outside->left, o->outside->right));
@@ -106,9 +108,7 @@ static void set_weights(inner *s) {
   mxs_optim *o = s->optim;
   const int64_t k = s->t.k;
   const double *values = s->t.s;
-  const int64_t dof = k * (s->t.n1 + s->t.n2 - k);
-  s->weighted = o->options->weights == MXS_WEIGHTS_LOG_DET ||
-                (o->options->weights == MXS_WEIGHTS_AUTO && measurements(s) < FEW * (double)dof);
+  s->weighted = wants_weights(s);
   if (!s->weighted)
     return;
   const double outside = s->outside / weight_unit(s);
@@ -160,7 +160,7 @@ static mxs_status solve(inner *s) {
     MXS_TRY(mxsi_inner_solve(s, tolerance, &indefinite));
   }
   right_hand_side(s, s->q);
-  s->optim->number[MXS_OPTIM_GAIN] = dot(s->q, s->x, s->t.length) / (2.0 * o->at->loss);
+  s->optim->number[MXS_OPTIM_GAIN] = mxsi_tangent_dot(&s->t, s->q, s->x) / (2.0 * o->at->loss);
   return MXS_OK;
 }
 
@@ -169,7 +169,8 @@ static mxs_status solve(inner *s) {
 static void new_point(inner *s) {
   mxs_optim *o = s->optim;
   const int64_t n = s->t.length;
-  o->number[STEP] = sqrt(dot(s->x, s->x, n) / dot(s->x0, s->x0, n));
+  o->number[STEP] =
+      sqrt(mxsi_tangent_dot(&s->t, s->x, s->x) / mxsi_tangent_dot(&s->t, s->x0, s->x0));
   for (int64_t i = 0; i < n; i++)
     s->x[i] += s->x0[i];
   for (int64_t i = 0; s->weighted && i < n; i++)
@@ -193,7 +194,7 @@ static mxs_status step(inner *s) {
   mxsi_tangent_at(&s->t, o->U, o->V);
   for (int64_t j = 0; j < k; j++)
     s->x0[j * k + j] = s->t.s[j];
-  MXS_TRY(look_outside(s));
+  MXS_TRY(mxs_comm_agree(o->problem->comm, look_outside(s)));
   set_weights(s);
   const double begin = mxs_clock();
   const mxs_status solved = solve(s);
@@ -203,7 +204,8 @@ static mxs_status step(inner *s) {
   const double enough = o->options->method == MXS_METHOD_AUTO ? 0.0 : 0.1 * o->options->tolerance;
   o->number[MXS_OPTIM_STATIONARY] = !s->weighted && o->number[STEP] <= fmax(enough, 1e-14);
   double lost = 0.0;
-  MXS_TRY(mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V, &lost));
+  MXS_TRY(mxs_comm_agree(o->problem->comm,
+                         mxsi_tangent_retract(&s->t, s->symmetric, s->x, o->U, o->V, &lost)));
   expect(s, lost);
   return MXS_OK;
 }

@@ -80,13 +80,6 @@ static mxs_status apply(mxsi_inner *s, const double *x, double *q) {
   return MXS_OK;
 }
 
-static double dot(const double *a, const double *b, int64_t count) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < count; i++)
-    sum += a[i] * b[i];
-  return sum;
-}
-
 static void precondition(const mxsi_inner *s, const double *r, double *z) {
   for (int64_t i = 0; i < s->t.length; i++)
     z[i] = r[i] / (s->optim->problem->scale2 + mxsi_inner_weight(s, i));
@@ -98,13 +91,13 @@ static mxs_status conjugate_gradients(mxsi_inner *s, double tolerance, int *inde
   memset(s->x, 0, (size_t)n * sizeof *s->x);
   precondition(s, s->r, s->z);
   memcpy(s->p, s->z, (size_t)n * sizeof *s->p);
-  double rz = dot(s->r, s->z, n);
+  double rz = mxsi_tangent_dot(&s->t, s->r, s->z);
   const double enough = rz * tolerance * tolerance;
   *indefinite = 0;
   for (int i = 0; i < MOST_INNER && rz > enough; i++) {
     MXS_TRY(apply(s, s->p, s->q));
-    const double curvature = dot(s->p, s->q, n);
-    if (!(curvature > FLAT * s->optim->problem->scale2 * dot(s->p, s->p, n))) {
+    const double curvature = mxsi_tangent_dot(&s->t, s->p, s->q);
+    if (!(curvature > FLAT * s->optim->problem->scale2 * mxsi_tangent_dot(&s->t, s->p, s->p))) {
       *indefinite = 1;
       return MXS_OK;
     }
@@ -115,7 +108,7 @@ static mxs_status conjugate_gradients(mxsi_inner *s, double tolerance, int *inde
     }
     precondition(s, s->r, s->z);
     const double before = rz;
-    rz = dot(s->r, s->z, n);
+    rz = mxsi_tangent_dot(&s->t, s->r, s->z);
     for (int64_t j = 0; j < n; j++)
       s->p[j] = s->z[j] + rz / before * s->p[j];
   }

@@ -174,6 +174,13 @@ void mxsi_tangent_from_factors(const mxsi_tangent *t, const double *g, double *x
   project_out(t, t->V, x + t->B, t->n2);
 }
 
+double mxsi_tangent_dot(const mxsi_tangent *t, const double *x, const double *y) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < t->length; i++)
+    sum += x[i] * y[i];
+  return sum;
+}
+
 void mxsi_tangent_symmetrise(const mxsi_tangent *t, double *x) {
   const int64_t k = t->k;
   for (int64_t i = 0; i < k; i++)

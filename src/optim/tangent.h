@@ -33,6 +33,9 @@ void mxsi_tangent_to_factors(const mxsi_tangent *tangent, const double *x, doubl
 /** The transpose of that: what a gradient in d is in (K, C, B). */
 void mxsi_tangent_from_factors(const mxsi_tangent *tangent, const double *g, double *x);
 
+/** <X, Y> of two tangent vectors. */
+double mxsi_tangent_dot(const mxsi_tangent *tangent, const double *x, const double *y);
+
 /** Project a tangent vector on those of symmetric matrices: K symmetric, B = C. Needs n1 = n2. */
 void mxsi_tangent_symmetrise(const mxsi_tangent *tangent, double *x);
 
