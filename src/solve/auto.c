@@ -172,7 +172,7 @@ static mxs_status enter_pursuit(
   }
   mxs_status status = enter_at(s, MXSI_STAGE_PURSUE, k, copy, copy + p->n1 * k);
   if (status == MXS_OK)
-    status = t->rule->prepare(&t->optim);
+    status = mxs_comm_agree(p->comm, t->rule->prepare(&t->optim));
   mxs_release(&copy);
   return status;
 }
@@ -243,15 +243,15 @@ static double relative_step(const mxs_solver *s) {
   return sqrt(step / size) / p->scale2;
 }
 
-/* The fit that the evaluation is of. */
-static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
+/* The fit that the evaluation is of, but for what is outside of its tangent space. */
+static mxs_fit describe(const mxs_solver *s) {
   const mxs_problem *p = s->problem;
-  mxsi_trajectory *t = only(s);
+  const mxsi_trajectory *t = &s->trajectory[0];
   const mxs_evaluation *at = &s->at[0];
   double square = 0.0;
   for (int64_t j = 0; j < t->k; j++)
     square += singular_value(s, j) * singular_value(s, j);
-  *fit = (mxs_fit){.n1 = p->n1,
+  return (mxs_fit){.n1 = p->n1,
                    .n2 = p->n2,
                    .rank = t->k,
                    .freedom = mxsi_freedom(s, t->k),
@@ -263,17 +263,11 @@ static mxs_status describe(mxs_solver *s, mxs_fit *fit) {
                    .validation = at->validation_loss,
                    .norm = sqrt(square),
                    .smallest = singular_value(s, t->k - 1)};
-  return at->G != NULL ? mxs_optim_outside(&t->optim, 1, &fit->outside) : MXS_OK;
-}
-
-static double relative(const mxs_solver *s) {
-  const mxs_problem *p = s->problem;
-  return p->y_norm2 > 0.0 ? sqrt(2.0 * (double)p->m_train * s->at[0].loss / p->y_norm2) : 0.0;
 }
 
 /* Does the fit reproduce y as well as arithmetic lets it? */
 static int is_exact(const mxs_solver *s) {
-  const double r = relative(s);
+  const double r = mxsi_relative_residual(s->problem, s->at[0].loss);
   return r <= EXACT || (r <= ROUNDING && s->at[0].loss > 0.25 * s->automatic_numbers.before);
 }
 
@@ -289,8 +283,10 @@ static int64_t negligible(const mxs_solver *s) {
 /* The verdict on the point of the evaluation. What the noise does to the error is known of a fit
  * at rest only: elsewhere the residual has other reasons. Collective. */
 static mxs_status certify(mxs_solver *s, mxs_certificate *certificate) {
-  mxs_fit fit;
-  MXS_TRY(describe(s, &fit));
+  mxs_fit fit = describe(s);
+  if (s->at[0].G != NULL)
+    MXS_TRY(mxs_comm_agree(s->problem->comm,
+                           mxs_optim_outside(&s->trajectory[0].optim, 1, &fit.outside)));
   *certificate = mxs_certify(&fit);
   MXS_TRY(mxs_look_closer(s->objective, s->problem, &s->points[0], &fit, certificate));
   if (certificate->status == MXS_RECOVERED_UP_TO_NOISE &&
@@ -547,8 +543,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   const int64_t drop = exact ? negligible(s) : 0;
   const double m = (double)s->at[0].train;
   const int weighted = a->attempt == 4;
-  mxs_fit fit;
-  MXS_TRY(describe(s, &fit));
+  mxs_fit fit = describe(s);
   s->automatic_numbers.before = s->at[0].loss;
   if (a->plain) { /* what a part found does not fit all: go on with all */
     a->plain = 0;
@@ -568,6 +563,7 @@ static mxs_status pursue(mxs_solver *s, mxs_outside *outside) {
   const mxs_status status = t->rule->advance(&t->optim);
   t->optim.outside = NULL;
   MXS_TRY(status);
+  fit.outside = outside->s[0];
   a->steps++;
   const double gain = t->optim.number[MXS_OPTIM_GAIN];
   const int64_t room = most_columns(s, m) - t->k;
@@ -617,8 +613,9 @@ static mxs_status descend(mxs_solver *s) {
   a->steps++;
   if (a->stale < PATIENCE && a->steps < MOST_DESCENT)
     return t->rule->advance(&t->optim);
-  MXS_TRY(mxs_optim_balance(s->options.model, mxs_view(t->optim.U, p->n1, t->k),
-                            mxs_view(t->optim.V, p->n2, t->k)));
+  MXS_TRY(
+      mxs_comm_agree(p->comm, mxs_optim_balance(s->options.model, mxs_view(t->optim.U, p->n1, t->k),
+                                                mxs_view(t->optim.V, p->n2, t->k))));
   MXS_TRY(mxs_comm_agree(p->comm, keep(s, validation, 0)));
   a->gap = gap_of(s, most_columns(s, (double)s->at[0].train));
   mxsi_solver_tell(s, 0, "the descent came to rank %lld, by the largest gap of singular values",
@@ -632,8 +629,6 @@ static mxs_status descend(mxs_solver *s) {
 static mxs_status polish(mxs_solver *s) {
   mxsi_auto *a = &s->automatic;
   mxsi_trajectory *t = only(s);
-  mxs_fit fit;
-  MXS_TRY(describe(s, &fit));
   const int exact = is_exact(s);
   s->automatic_numbers.before = s->at[0].loss;
   if (!exact && a->steps < MOST_STEPS && relative_step(s) > POLISHED) {
@@ -641,7 +636,7 @@ static mxs_status polish(mxs_solver *s) {
     t->optim.automatic = 0;
     return t->rule->advance(&t->optim);
   }
-  MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, fit.validation, 1)));
+  MXS_TRY(mxs_comm_agree(s->problem->comm, keep(s, s->at[0].validation_loss, 1)));
   return finish(s);
 }
 
