@@ -115,9 +115,8 @@ static const mxs_option options[] = {
              "1/4 is usual, 0 is none"},
     {FIELD(label_noise), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
      .section = "Method",
-     .help =
-         "gd, nesterov, sgd: standard deviation of fresh noise on y in every gradient, in units "
-         "of y"},
+     .help = "standard deviation of fresh noise on y in every gradient, in units of y; not with "
+             "method: auto"},
     {FIELD(perturb), .type = MXS_OPTION_REAL, .preset = "0", .low = 0, .high = INFINITY,
      .section = "Method",
      .help = "gd: radius of a random kick, relative to the norm of the factors, where the gradient "

@@ -1,4 +1,5 @@
 #include "conf/build.h"
+#include "optim/optim.h"
 #include "run/run_impl.h"
 
 #include <math.h>
@@ -62,20 +63,35 @@ static void report_problem(mxsi_run *run) {
   say(run, "", line);
 }
 
+/* Where the factors start, if not at those of a file: what `init` says, or suits the method. */
+static mxs_start start_of(const mxsi_run *run) {
+  const mxs_start wanted = mxs_settings_start(&run->settings);
+  const mxs_start natural = mxs_rule_of((mxs_method)run->settings.method)->start;
+  return wanted != MXS_START_AUTO ? wanted : natural != MXS_START_AUTO ? natural : MXS_START_RANDOM;
+}
+
 static void report_start(mxsi_run *run, char line[LINE_SIZE]) {
   const mxs_settings *settings = &run->settings;
   const char *automatic = run->k_given ? "" : " (auto)";
   const mxs_replica one = mxs_settings_replica(settings, 0);
   const int from_file = strncmp(settings->init, "file:", 5) == 0;
+  const mxs_start start = start_of(run);
+  const char *from_data = start == MXS_START_NYSTROM ? "start from a sketch of A*(y)"
+                                                     : "start from singular vectors of A*(y)";
   char alpha[32];
   number_text(one.alpha, "auto", alpha);
   if (run->replicas > 1)
     (void)snprintf(line, LINE_SIZE, "%lld replicas in every pass over A, %s%s",
-                   (long long)run->replicas, from_file ? "start from " : "random starts",
+                   (long long)run->replicas,
+                   from_file                   ? "start from "
+                   : start == MXS_START_RANDOM ? "random starts"
+                                               : from_data,
                    from_file ? settings->init + 5 : "");
   else if (from_file)
     (void)snprintf(line, LINE_SIZE, "k = %lld%s, start from %s", (long long)one.k, automatic,
                    settings->init + 5);
+  else if (start != MXS_START_RANDOM)
+    (void)snprintf(line, LINE_SIZE, "k = %lld%s, %s", (long long)one.k, automatic, from_data);
   else
     (void)snprintf(line, LINE_SIZE, "k = %lld%s, random start, alpha %s, seed %llu",
                    (long long)one.k, automatic, alpha, (unsigned long long)one.seed);
@@ -102,7 +118,9 @@ static void report_method(mxsi_run *run) {
   }
   report_start(run, line);
   number_text(mxs_settings_replica(settings, 0).step, "auto", step);
-  (void)snprintf(line, sizeof line, "gradient descent%s%s, at most %lld iterations, tolerance %g",
+  const mxs_method method = (mxs_method)settings->method;
+  (void)snprintf(line, sizeof line, "%s%s%s, at most %lld iterations, tolerance %g",
+                 method == MXS_METHOD_GD ? "gradient descent" : mxs_rule_of(method)->name,
                  run->replicas > 1 ? "" : ", step ", run->replicas > 1 ? "" : step,
                  (long long)settings->max_iterations, settings->tolerance);
   say(run, "method", line);
@@ -244,7 +262,7 @@ static void report_profile(mxsi_run *run, const mxs_result *result, const mxsi_t
   report_rate(run, timings);
   report_reduction(run, timings);
   if (run->replicas == 1 && run->settings.method != MXS_METHOD_AUTO &&
-      strncmp(run->settings.init, "file:", 5) != 0) {
+      strncmp(run->settings.init, "file:", 5) != 0 && start_of(run) == MXS_START_RANDOM) {
     (void)snprintf(line, sizeof line, "alpha %.6g", result->alpha);
     say(run, "start", line);
   }
