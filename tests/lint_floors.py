@@ -9,7 +9,7 @@ import sys
 import tempfile
 
 FLOORS = {"base": 0, "comm": 1, "la": 1, "conf": 1, "store": 2, "op": 3, "problem": 4, "objective": 5, "spectral": 6,
-          "metrics": 7, "optim": 7, "ckpt": 7, "solve": 8, "bench": 8, "run": 9, "cli": 10}
+          "metrics": 7, "optim": 7, "ckpt": 7, "solve": 8, "bench": 8, "run": 9, "study": 10, "cli": 11}
 # Public headers declare types of every floor; the lowest rooms get those they need for their enumerations.
 PUBLIC = {"base": {"base.h"}, "comm": {"base.h", "solve.h"}, "la": {"base.h"}, "store": {"base.h"},
           "conf": {"base.h", "problem.h", "solve.h"}}
