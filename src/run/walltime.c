@@ -74,9 +74,17 @@ void mxs_run_find_walltime(void) {
 /* ---- what it means for a run --------------------------------------------------------------------
  */
 
+static double time_up_at(double max_walltime, double began) {
+  return isnan(max_walltime) ? scheduler_end : began + max_walltime;
+}
+
+double mxs_run_time_left(double max_walltime, double began) {
+  return time_up_at(max_walltime, began) - mxs_clock();
+}
+
 void mxsi_walltime_begin(mxsi_run *run) {
-  const double most = run->settings.max_walltime;
-  run->time_up_at = isnan(most) ? scheduler_end : run->began_at + most;
+  const double began = run->part->began > 0.0 ? run->part->began : run->began_at;
+  run->time_up_at = time_up_at(run->settings.max_walltime, began);
 }
 
 void mxsi_walltime_state(mxsi_run *run, double bytes) {
