@@ -4,6 +4,7 @@
 #ifndef MXS_RUN_RUN_H
 #define MXS_RUN_RUN_H
 
+#include "comm/comm.h"
 #include "conf/settings.h"
 
 #include <jansson.h>
@@ -17,6 +18,9 @@ void mxs_run_catch_signals(void);
 /** Ask the scheduler when this job ends, for the setting max_walltime; on rank 0, before MPI_Init,
  *  since it may start a process (squeue). Local. */
 void mxs_run_find_walltime(void);
+
+/** Tell all ranks what rank 0 found, for runs whose rank 0 is another. Collective. */
+void mxs_run_share_walltime(const mxs_comm *comm);
 
 /** Solve with these settings in directory `dir`: start there, or resume what is there. Collective;
  *  `settings` have passed mxs_settings_check(), and they and `dir` are the same on all ranks.

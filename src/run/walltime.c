@@ -71,6 +71,13 @@ void mxs_run_find_walltime(void) {
     scheduler_end = mxs_clock() + left;
 }
 
+/* Clocks of hosts differ. */
+void mxs_run_share_walltime(const mxs_comm *comm) {
+  double left = scheduler_end - mxs_clock();
+  mxs_comm_bcast(comm, &left, sizeof left, 0);
+  scheduler_end = mxs_clock() + left;
+}
+
 /* ---- what it means for a run --------------------------------------------------------------------
  */
 
