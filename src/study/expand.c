@@ -28,7 +28,8 @@ const char *mxsi_study_value(const mxs_study *study,
                              : 0;
   if (factor == 0)
     return point->values[column];
-  (void)snprintf(out, MXSI_VALUE_TEXT, "%lld", (long long)(factor * rank_of(study, point)));
+  const int64_t k = factor * rank_of(study, point);
+  (void)snprintf(out, MXSI_VALUE_TEXT, "%lld", (long long)k);
   return out;
 }
 
@@ -134,6 +135,10 @@ void mxsi_study_describe(const mxs_study *study, const mxsi_point *point, char *
 
 /* ---- all of them ---------------------------------------------------------------------------- */
 
+static mxs_status add_seed_text(int64_t seed, char **out) {
+  return mxs_text_format(out, "%lld", (long long)seed);
+}
+
 /* The values of a seed that repeats count up: those of the file one after the other, each with all
    of its repeats. */
 static mxs_status count_up(const mxs_study *study, mxsi_column *column) {
@@ -150,7 +155,7 @@ static mxs_status count_up(const mxs_study *study, mxsi_column *column) {
                         study->path, column->line, column->name, (long long)seed,
                         (long long)study->repeats);
     if (status == MXS_OK)
-      status = mxs_text_format(&values[i], "%lld", (long long)(seed + i % study->repeats));
+      status = add_seed_text(seed + i % study->repeats, &values[i]);
   }
   for (int64_t i = 0; i < column->count; i++)
     mxs_release(&column->values[i]);
