@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 
-from mxsense_io import read_table
+from mxsense_io import Error, read_table
 
 EPILOG = """Rows that differ in ranks and measurements only are a series: strong scaling where the measurements stay,
 weak where they grow with the ranks. Times are medians over repeats and per iteration, of the slowest rank.
@@ -34,10 +34,6 @@ COLUMNS = ("series", "kind", "modelled", "ranks_used", "measurements", "iteratio
            "model_compute_s", "model_reduce_s", "model_iteration_s", "model_error", "model_efficiency")
 
 
-class Unusable(Exception):
-    """A table that tells nothing about scaling; its text says why."""
-
-
 def number(value):
     try:
         return float(value)
@@ -45,24 +41,25 @@ def number(value):
         return math.nan
 
 
-def measured_rows(table):
+def measured_rows(path):
     """One dictionary a row that has been timed, times per iteration."""
+    table = read_table(path)
     needed = {"ranks_used", "measurements", "iteration_s", "compute_s", "reduce_s", "n1", "n2"}
     missing = sorted(needed - set(table))
     if missing:
-        raise Unusable(f"no column {', '.join(missing)}: this takes the table.csv or table.h5 of mxsense study")
+        raise Error(f"{path}: no column {', '.join(missing)}: this takes the table.csv or table.h5 of mxsense study")
     rows = [dict(zip(table, values)) for values in zip(*table.values())]
     timed = []
     for row in rows:
         if not number(row["iteration_s"]) > 0:
             continue
         if number(row.get("packed", 1)) > 1:
-            raise Unusable("its points shared passes, so their times are not their own: write pack: off into the study")
+            raise Error(f"{path}: its points shared passes, so their times are not their own: write pack: off into the study")
         total = sum(number(row.get(f"{phase}_s", 0)) for phase in PHASES)
         passes = total / number(row["iteration_s"])
         timed.append({**row, **{f"{phase}_s": number(row.get(f"{phase}_s", 0)) / passes for phase in PHASES}})
     if not timed:
-        raise Unusable("no row has a time: has any point ended?")
+        raise Error(f"{path}: no row has a time: has any point ended?")
     return timed
 
 
@@ -239,7 +236,7 @@ def write_csv(path, rows):
             writer.writeheader()
             writer.writerows(rows)
     except OSError as error:
-        raise Unusable(f"cannot write {path}: {error.strerror}") from None
+        raise Error(f"{path}: cannot write the table: {error.strerror}", 73) from None
 
 
 def parse():
@@ -259,7 +256,7 @@ def more_ranks(most, limit):
 
 
 def run(arguments):
-    rows = measured_rows(read_table(arguments.table))
+    rows = measured_rows(arguments.table)
     series = {name: medians(group) for name, group in series_of(rows).items()}
     everything = []
     for name, group in series.items():
@@ -290,12 +287,9 @@ def main():
         return 64 if end.code else 0
     try:
         run(arguments)
-    except OSError as error:
-        print(f"scaling.py: {error}", file=sys.stderr)
-        return 66
-    except Unusable as why:
-        print(f"scaling.py: {arguments.table}: {why}", file=sys.stderr)
-        return 65
+    except Error as why:
+        print(f"scaling.py: {why}", file=sys.stderr)
+        return why.code
     return 0
 
 
