@@ -50,7 +50,8 @@ static const char after[] =
     "  mxsense study success.yaml --size full --slurm job.sbatch --parts 20 --time 2h -o success\n"
     "  mxsense study --collect -o success && column -s, -t success/table.csv | less -S\n"
     "\n"
-    "Signals: SIGUSR1, SIGTERM or a file DIR/STOP: the solves that run stop with a checkpoint.\n";
+    "Signals: SIGUSR1, SIGTERM or a file DIR/STOP: the solves that run stop with a checkpoint.\n"
+    "With --part all parts obey DIR/STOP, and it stays until you remove it.\n";
 
 enum { MINUTE = 60, LEAD_S = 300 };
 

@@ -409,7 +409,10 @@ static mxs_status tell_absent(const filler *f, mxs_text *line) {
     MXS_TRY(mxs_text_add(line, "%s%lld%s%s%s", i == 0 ? ": " : ", ", (long long)f->first[i],
                          what[0] != '\0' ? " (" : "", what, what[0] != '\0' ? ")" : ""));
   }
-  return mxs_text_add(line, "%s; run the study to go on\n", f->absent > f->named ? ", ..." : "");
+  MXS_TRY(mxs_text_add(line, "%s; run the study to go on", f->absent > f->named ? ", ..." : ""));
+  if (mxsi_place_is_stopped(f->dir))
+    MXS_TRY(mxs_text_add(line, ", without %s/STOP", f->dir));
+  return mxs_text_add(line, "\n");
 }
 
 static mxs_status report(const filler *f) {

@@ -80,7 +80,7 @@ typedef struct mxsi_report {
   mxs_screen screen;
   const mxs_study *study;
   int quiet;
-  int what_width;
+  int done_width, what_width;
   int64_t points, before, done; /**< of this part */
   double began;
 } mxsi_report;

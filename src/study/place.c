@@ -138,14 +138,16 @@ static mxs_status write_file(const char *path, const char *text) {
 
 static int holds(const char *path, const char *text) {
   FILE *file = fopen(path, "re");
-  const char *at = text;
+  const size_t length = strlen(text);
+  size_t same = 0;
   int c = file != NULL ? fgetc(file) : EOF;
-  for (; c != EOF && *at != '\0' && (char)c == *at; at++)
+  while (c != EOF && same < length && (char)c == text[same]) {
+    same++;
     c = fgetc(file);
-  const int same = file != NULL && c == EOF && *at == '\0';
+  }
   if (file != NULL)
     (void)fclose(file);
-  return same;
+  return file != NULL && c == EOF && same == length;
 }
 
 static int is_key(const char *line, const char *key) {
@@ -156,7 +158,7 @@ static int is_key(const char *line, const char *key) {
 /* The path of a problem file does not depend on the directory there. */
 static mxs_status text_to_keep(const mxs_study *study, char **out) {
   mxs_text text = {0};
-  mxs_status status = MXS_OK;
+  mxs_status status = mxs_text_add(&text, "%s", "");
   for (const char *line = study->text; *line != '\0' && status == MXS_OK;) {
     const int length = (int)strcspn(line, "\n");
     if (study->problem_file != NULL && is_key(line, "problem"))

@@ -36,7 +36,8 @@ static mxs_status plant(const mxs_comm *comm, const mxs_planting *planting, cons
   mxs_comm_bcast(comm, planted, length, 0);
   MXS_TRY_GOTO(status, mxs_problem_gen(comm->mpi, &recipe, (mxs_storage)planting->storage, planted),
                cleanup);
-  status = mxs_comm_agree(comm, comm->rank == 0 ? publish(planted, path) : MXS_OK);
+  status =
+      mxs_comm_agree(comm, comm->rank == 0 && planted != NULL ? publish(planted, path) : MXS_OK);
 cleanup:
   mxs_release(&planted);
   return status;

@@ -96,11 +96,12 @@ void mxsi_report_open(mxsi_report *report,
                  all == 1 ? "" : "s", (long long)problems, problems == 1 ? "" : "s",
                  (long long)report->before);
   say(report, line);
+  report->done_width = 2 * snprintf(line, sizeof line, "%lld", (long long)report->points) + 1;
   if (report->screen.live || report->before == report->points)
     return;
-  (void)snprintf(line, sizeof line, "%8s  %8s  %-*s  %-11s  %10s  %10s  %9s  %s", "done", "point",
-                 report->what_width, "what", "end", "iterations", "test error", "seconds",
-                 "remaining");
+  (void)snprintf(line, sizeof line, "%*s  %8s  %-*s  %-11s  %10s  %10s  %9s  %s",
+                 report->done_width, "done", "point", report->what_width, "what", "end",
+                 "iterations", "test error", "seconds", "remaining");
   say(report, line);
 }
 
@@ -122,7 +123,7 @@ void mxsi_report_pass(mxsi_report *report,
                       const mxsi_pass *pass,
                       const mxsi_outcome *outcome,
                       double seconds) {
-  char line[LINE_SIZE], what[WHAT_SIZE], remaining[32], error[32] = "", point[48];
+  char line[LINE_SIZE], what[WHAT_SIZE], remaining[32], error[32] = "", done[48];
   report->done += pass->count;
   if (report->quiet)
     return;
@@ -137,12 +138,12 @@ void mxsi_report_pass(mxsi_report *report,
   }
   if (!isnan(outcome->test_error))
     (void)snprintf(error, sizeof error, "%.1e", outcome->test_error);
-  (void)snprintf(point, sizeof point, "%lld/%lld",
-                 (long long)(report->study->point[pass->points[0]].index + 1),
-                 (long long)report->study->count);
-  (void)snprintf(line, sizeof line, "%8lld  %8s  %-*.*s  %-11s  %10lld  %10s  %9.3g  %s",
-                 (long long)report->done, point, report->what_width, report->what_width, what,
-                 outcome->reason, (long long)outcome->iterations, error, seconds, remaining);
+  (void)snprintf(done, sizeof done, "%lld/%lld", (long long)report->done,
+                 (long long)report->points);
+  (void)snprintf(line, sizeof line, "%*s  %8lld  %-*.*s  %-11s  %10lld  %10s  %9.3g  %s",
+                 report->done_width, done, (long long)report->study->point[pass->points[0]].index,
+                 report->what_width, report->what_width, what, outcome->reason,
+                 (long long)outcome->iterations, error, seconds, remaining);
   say(report, line);
 }
 

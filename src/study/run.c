@@ -166,9 +166,10 @@ static mxs_status work(mxsi_job *job) {
   return status;
 }
 
-static mxs_status tabulate(mxsi_job *job) {
+/* STOP is for all processes that work on parts of the study: then none of them removes it. */
+static mxs_status tabulate(const mxsi_job *job) {
   int unfinished = 0;
-  if (job->stop_file)
+  if (job->stop_file && job->options->parts == 1)
     mxsi_place_obeyed(job->options->dir);
   return mxs_study_collect(job->study, job->options->dir, &unfinished);
 }

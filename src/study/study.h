@@ -45,7 +45,8 @@ typedef struct mxs_study_options {
 
 /** Solve what is not solved yet, then write the table. Collective; study and options are the same
  *  on all ranks. `*exit_code` receives 0 (all ended), or 75 (stopped or out of time with a
- *  checkpoint: the same call goes on). */
+ *  checkpoint: the same call goes on). A file DIR/STOP stops it, and is removed then, but not where
+ *  there are parts, which are all to see it. */
 MXS_CHECKED mxs_status mxs_study_run(MPI_Comm comm,
                                      const mxs_study *study,
                                      const mxs_study_options *options,
