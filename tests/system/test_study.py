@@ -14,6 +14,7 @@ import numpy as np
 
 import harness
 import kills
+import test_terminal
 from harness import Case, Process
 
 TEXT = """title: a test, of two ranks
@@ -114,7 +115,7 @@ class Study(Case):
             summary = harness.summary(run / f"replica_{row['replica']}")
             for key in ("loss", "relative_residual", "test_error", "alpha", "step"):
                 self.assertEqual(float(row[key]), summary[key], key)
-            self.assertEqual(float(row["compute_s"]), summary["timings"]["compute"]["max"])
+            self.assertEqual(float(row["compute_s"]), summary["timings"]["compute"]["mean"])
             self.assertEqual((row["validation_loss"], row["certificate"], row["best_iteration"]), ("", "", ""))
             self.assertEqual(int(row["packed"]), len(harness.summary(run)["replicas"]))
 
@@ -171,6 +172,21 @@ class Study(Case):
             rows = table(self.study(name, text=text.replace("repeats: 5", "repeats: 1") + more, np=2))
             self.assertEqual([row["reason"] for row in rows], ["diverged", "target"] * 12)
         self.assertIn("12 diverged, 12 target", self.outcome.out)
+
+    def test_terminal(self):
+        """One line that is rewritten, and the last ones; in a file a line for each run."""
+        directory = self.dir / "study"
+        text = TEXT.replace("repeats: 5", "repeats: 2")
+        code, out, err = test_terminal.Terminal.on_terminal(self, harness.command(["study", self.write(text), "-o", directory], 0))
+        self.assertEqual((code, err), (0, ""), out)
+        lines = out.replace("\r\n", "\n").split("\n")
+        self.assertEqual(len(lines), 3, out)
+        updates = lines[1].split("\r")
+        self.assertEqual([piece.split()[0] for piece in updates if "points" in piece], ["0/24", "6/24", "12/24", "18/24", "24/24"])
+        shutil.rmtree(directory)
+        outcome = self.run_ok("study", self.write(text), "-o", directory, np=0)
+        self.assertEqual(len(outcome.out.splitlines()), 3 + 4, outcome.out)
+        self.assertNotIn("\r", outcome.out)
 
     # ---- stops and ends -----------------------------------------------------------------------------
 
