@@ -68,6 +68,10 @@ class Study(Case):
         self.outcome = self.run_ok("study", self.write(text), "-o", directory, *options, np=np, code=code, **more)
         return directory
 
+    @staticmethod
+    def reason(run):
+        return harness.summary(run)["reason"] if (run / "summary.json").exists() else None
+
     def assert_same(self, directory, expected=None, drop=(), note=""):
         left, right = results(table(expected or self.whole), drop), results(table(directory), drop)
         self.assertEqual(list(left[0]), list(right[0]))
@@ -211,12 +215,14 @@ class Study(Case):
         self.assertEqual(list(directory.glob("**/*.part.*")), [], "what was killed is swept away")
 
     def test_stop_file_and_signals(self):
-        for name, np_, options in (("STOP", 2, []), ("USR1", 2, []), ("groups", 3, ["--ranks", "1", "--at_once", "max"])):
+        passes = {run: i for i, run in enumerate(dict.fromkeys(row["run"] for row in table(self.whole)))}
+        groups = ["--ranks", "1", "--at_once", "max"]
+        for name, np_, options in (("STOP", 2, []), ("USR1", 2, []), ("STOP3", 3, groups), ("USR3", 3, groups)):
             directory = self.dir / name
             with self.subTest(name):
                 process = Process(["study", self.write(), "-o", directory, *options], np=np_, fault=SLOW)
                 self.assertTrue(process.wait_for(lambda: any(directory.glob("runs/*/summary.json"))))  # pylint: disable=cell-var-from-loop
-                if name == "STOP":
+                if name.startswith("STOP"):
                     (directory / "STOP").touch()
                 else:
                     process.signal(signal.SIGUSR1)
@@ -228,6 +234,9 @@ class Study(Case):
                 self.assertIn("missing", left)
                 self.assertIn("target", left)
                 self.assertTrue(all(row["loss"] == "" for row in table(directory) if row["reason"] != "target"))
+                for group in range(3 if options else 1):
+                    mine = [row for row in table(directory) if passes[row["run"]] % 3 == group]
+                    self.assertGreater(len({row["run"] for row in mine if row["reason"] != "target"}), 0, f"group {group} stopped too")
                 self.study(name, np=0)
                 self.assert_same(directory)
 
@@ -287,23 +296,23 @@ class Study(Case):
     # ---- errors -------------------------------------------------------------------------------------
 
     def test_damaged_problem(self):
-        """One group fails, the other stops; all leave with the same code, and the run is named."""
-        for np_, options in ((2, []), (3, ["--ranks", "1", "--at_once", "max"])):
-            with self.subTest(np=np_):
-                directory = self.dir / f"study{np_}"
-                shutil.copytree(self.whole, directory)
-                rows = table(directory)
-                last = directory / rows[-1]["run"]
-                problem = harness.summary(last) and re.search(r"problem: *'?([^'\n]+)", (last / "config.yaml").read_text())[1]
-                damaged = directory / "problems" / os.path.basename(problem)
-                for run in {row["run"] for row in rows[30:]}:
+        """One group fails, the others stop in the middle; all leave with the same code, and the run is named."""
+        groups = ["--ranks", "1", "--at_once", "max"]
+        for np_, repeat, options in ((2, 0, []), (3, 0, groups), (3, 1, groups)):
+            with self.subTest(np=np_, repeat=repeat):
+                directory = self.dir / f"study{np_}{repeat}"
+                shutil.copytree(self.whole, directory, symlinks=True)
+                bad = directory / table(directory)[30 + repeat]["run"]
+                damaged = directory / "problems" / os.path.basename(re.search(r"^problem: (.*\.h5)", (bad / "config.yaml").read_text(), re.M)[1])
+                for run in {row["run"] for row in table(directory)[30:]}:
                     shutil.rmtree(directory / run)
-                shutil.rmtree(directory / "points")
                 with open(damaged, "r+b") as file:
                     file.truncate(1500)
-                outcome = self.run_ok("study", self.write(), "-o", directory, *options, np=np_, code=65)
+                outcome = self.run_ok("study", self.write(), "-o", directory, *options, np=np_, code=65, fault="sleep20:MPI_Allreduce=500")
                 self.assertEqual(len(outcome.errors), 1, str(outcome))
-                self.assertRegex(outcome.errors[0], rf"{last.name} \(rank 2, .*#4\): .*{damaged.name}")
+                self.assertRegex(outcome.errors[0], rf"{bad.name} \(rank 2, .*#{repeat}\): .*{damaged.name}")
+                ended = [name for name in runs(directory) if self.reason(directory / "runs" / name) == "target"]
+                self.assertEqual(len(ended), RUNS // 2, "the others did not go on")
                 damaged.unlink()
                 self.study(directory.name, np=2)
                 self.assert_same(directory)
