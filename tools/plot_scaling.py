@@ -5,8 +5,8 @@
     tools/plot_scaling.py table.h5 --by ensemble -o weak.pdf
     tools/plot_scaling.py table.csv simulated.csv          # points of a simulation beside those measured
 
-TABLE: rows with ranks_used (or ranks), iteration_s (or seconds_per_iteration), and where there are iterations the parts of a
-run compute_s, generate_s, reduce_s, inner_s, metrics_s, checkpoint_s. Rows that agree are repeats: lines are medians, bars go
+TABLE: rows with ranks_used (or ranks), iteration_s (or seconds_per_iteration), and the parts compute_s, reduce_s, inner_s,
+metrics_s: of a run where there is a column iterations, else of an iteration (checkpoints belong to no iteration). Rows that agree are repeats: lines are medians, bars go
 from the best to the worst. Strong scaling is the same problem on more ranks, weak the same number of measurements on each; the
 table tells which by its column measurements, or --kind does. Efficiency, also of
 models and simulations, is against what was measured on the fewest ranks.
@@ -31,9 +31,9 @@ from mxsense_io import BAD, Error, read_table
 from plot_study import find_table, groups_of, label_of
 
 PARTS = {"compute_s": ("compute", mp.RED, "s"), "reduce_s": ("reduce", mp.GREEN, "^"), "inner_s": ("inner solve", mp.PURPLE, "v"),
-         "metrics_s": ("metrics", mp.ORANGE, "D"), "checkpoint_s": ("checkpoints", mp.SKY, "P")}
+         "metrics_s": ("metrics", mp.ORANGE, "D")}
 WHOLE = ("an iteration", mp.BLUE, "o")
-SMALL = 0.003  # of an iteration: parts below are not drawn
+SMALL = 0.003  # of the shortest iteration: what is below is not drawn
 
 
 @dataclasses.dataclass
@@ -66,9 +66,9 @@ def read(path):
     out = {"ranks": ranks.astype(float), "iteration": seconds.astype(float), "simulated": np.zeros(count)}
     iterations = first("iterations")
     for name in PARTS:
-        if first(name) is not None and iterations is not None:
+        if first(name) is not None:
             with np.errstate(divide="ignore", invalid="ignore"):
-                out[name] = first(name) / iterations
+                out[name] = first(name) / (1 if iterations is None else iterations)
     for name in table:
         if name.startswith("model_") and first(name) is not None:
             out[name] = table[name].astype(float)
@@ -169,7 +169,7 @@ def draw_efficiency(axes, rows, kind, looks):
 
 def large_parts(rows):
     """Parts that are worth a line somewhere."""
-    whole = np.nanmedian(rows["iteration"])
+    whole = np.nanmin(rows["iteration"])
     return [name for name in PARTS if name in rows and np.isfinite(rows[name]).any() and np.nanmax(rows[name]) > SMALL * whole]
 
 
@@ -214,6 +214,7 @@ def plot(arguments):
         draw_efficiency(right, group, kind, look)
     left.set_title("Strong scaling" if kind == "strong" else "Weak scaling")
     left.set_ylabel("seconds per iteration")
+    left.set_ylim(bottom=max(left.get_ylim()[0], SMALL * np.nanmin(rows["iteration"])))
     mp.log(left, "y")
     right.set_title(f"Efficiency against {mp.number(rows['ranks'].min())} rank{'s' if rows['ranks'].min() > 1 else ''}")
     right.axhline(1, color=mp.GREY, ls=(0, (4, 3)), lw=0.9, zorder=1.5)

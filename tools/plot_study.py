@@ -74,9 +74,12 @@ def varies(values):
 
 
 def axes_of(table):
-    """Columns that vary and say what a run is."""
+    """Columns that vary and say what a run is; not a step that was found for each problem."""
+    def found(values):
+        return values.dtype.kind == "f" and len(set(values.tolist())) > max(12, 0.3 * len(values))
+
     return [name for name, values in table.items()
-            if name not in RESULTS | SEEDS and not name.endswith("_s") and varies(values)]
+            if name not in RESULTS | SEEDS and not name.endswith("_s") and varies(values) and not found(values)]
 
 
 CONDITION = re.compile(r"([\w.]+)\s*(<=|>=|<|>|=)\s*(.+)")

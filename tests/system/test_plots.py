@@ -183,7 +183,7 @@ class Plots(Case):
             rows.append({"point": point, "repeat": repeat, "run": f"runs/{point:016x}", "replica": -1, "ensemble": ensemble, "rank": rank, "rho": rho,
                          "alpha": alpha, "problem.seed": repeat, "solve.seed": repeat, "measurements": int(30 * rank * rho), "reason": reason,
                          "iterations": "" if reason in ("missing", "unfinished") else int(rng.integers(100, 900)), "test_error": error,
-                         "wall_s": rng.random(), "commit": "6149e0537"})
+                         "step": rng.random(), "wall_s": rng.random(), "commit": "6149e0537"})
         return self.write(name, rows), rows
 
     def test_lines(self):
@@ -225,6 +225,7 @@ class Plots(Case):
         out = self.script("plot_study.py", table).stdout
         self.assertIn("rho                    4 values: 1, 1.5, 2, 2.5", out)
         self.assertNotIn("seed", out)
+        self.assertNotIn("step", out)
 
     def test_mistakes_with_studies(self):
         table, _ = self.study()
@@ -248,7 +249,7 @@ class Plots(Case):
             for _ in range(2):
                 compute, reduce = 0.4 / (1 if weak else p) * rng.uniform(1, 1.1), 1e-3 * np.log2(2 * p)
                 rows.append({"ranks_used": p, "measurements": 1000 * (p if weak else 1), "iterations": 20, "iteration_s": compute + reduce,
-                             "compute_s": 20 * compute, "reduce_s": 20 * reduce, "checkpoint_s": 0, "model_iteration_s": 0.4 / (1 if weak else p),
+                             "compute_s": 20 * compute, "reduce_s": 20 * reduce, "metrics_s": 1e-9, "model_iteration_s": 0.4 / (1 if weak else p),
                              "simulated": simulated, "ensemble": "fast"})
         return rows
 
@@ -257,9 +258,13 @@ class Plots(Case):
         simulated = self.write("sim.csv", self.scaling(False, simulated=1, ranks=(16, 64, 256)))
         _, words = self.draw("plot_scaling.py", strong, simulated,
                              texts=["Strong scaling", "simulated", "model", "ideal", "compute", "reduce", "256", "Efficiency"])
-        self.assertNotIn("checkpoints", words, "too small to be seen")
+        self.assertNotIn("metrics", words, "too small to be seen")
         self.draw("plot_scaling.py", weak, texts=["Weak scaling", "100 %"])
         self.draw("plot_scaling.py", simulated, "--by", "ensemble", "--kind", "weak", texts=["Weak scaling", "simulated"])
+        # Without iterations the parts are of one.
+        few = [{**{key: value for key, value in row.items() if key != "iterations"}, "compute_s": row["compute_s"] / 20} for row in self.scaling(True)]
+        compute = plot_scaling.read(self.dir / self.write("one.csv", few))[0]["compute_s"]
+        np.testing.assert_allclose(compute, plot_scaling.read(self.dir / weak)[0]["compute_s"])
         # Without parts, measurements and iterations: tools/collect.py has other names.
         self.write("few.csv", [{"ranks": p, "seconds_per_iteration": 1 / p} for p in (1, 2)])
         self.draw("plot_scaling.py", "few.csv", texts=["Strong scaling"])
