@@ -166,6 +166,8 @@ def groups_of(table, names):
     for row, key in enumerate(keys):
         if all(value == value for value in key):  # a NaN belongs to no group
             found.setdefault(key, []).append(row)
+    if not found:
+        raise Error(f"{', '.join(names)}: no row has a value", BAD)
     order = sorted(found, key=lambda key: [place[value] for place, value in zip(places, key)])
     return [(key, np.array(found[key])) for key in order]
 

@@ -261,14 +261,21 @@ class Plots(Case):
         self.assertNotIn("metrics", words, "too small to be seen")
         self.draw("plot_scaling.py", weak, texts=["Weak scaling", "100 %"])
         self.draw("plot_scaling.py", simulated, "--by", "ensemble", "--kind", "weak", texts=["Weak scaling", "simulated"])
-        # Without iterations the parts are of one.
-        few = [{**{key: value for key, value in row.items() if key != "iterations"}, "compute_s": row["compute_s"] / 20} for row in self.scaling(True)]
+        # Parts may be of a run or of an iteration; a model may go further than what was measured.
+        few = [{**row, "compute_s": row["compute_s"] / 20, "reduce_s": row["reduce_s"] / 20, "metrics_s": row["metrics_s"] / 20} for row in self.scaling(True)]
         compute = plot_scaling.read(self.dir / self.write("one.csv", few))[0]["compute_s"]
         np.testing.assert_allclose(compute, plot_scaling.read(self.dir / weak)[0]["compute_s"])
+        np.testing.assert_allclose(compute, [row["compute_s"] for row in few], rtol=1e-6)
+        few.append({**dict.fromkeys(few[0], ""), "ranks_used": 64, "measurements": 64000, "model_iteration_s": 0.5, "simulated": 0})
+        self.draw("plot_scaling.py", self.write("one.csv", [{**row, "series": ""} for row in few]), texts=["64", "model", "compute"])
+        two = [{**row, "series": kernel} for row in few for kernel in ("fast", "gaussian")]
+        self.draw("plot_scaling.py", self.write("one.csv", two), texts=["fast", "gaussian", "model"])
         # Without parts, measurements and iterations: tools/collect.py has other names.
         self.write("few.csv", [{"ranks": p, "seconds_per_iteration": 1 / p} for p in (1, 2)])
         self.draw("plot_scaling.py", "few.csv", texts=["Strong scaling"])
         self.assertIn("no column iteration_s", self.script("plot_scaling.py", self.write("no.csv", [{"ranks": 1}]), code=65).stderr)
+        self.assertIn("ensemble: no row has a value", self.script("plot_scaling.py", self.write("no.csv", [
+            {"ranks": 1, "iteration_s": 1, "ensemble": ""}]), "--by", "ensemble", code=65).stderr)
         self.assertIn("no column `n`", self.script("plot_scaling.py", strong, "--by", "n", code=65).stderr)
         self.assertIn("no row has ranks", self.script("plot_scaling.py", self.write("no.csv", [{"ranks": 1, "iteration_s": ""}]), code=65).stderr)
 
