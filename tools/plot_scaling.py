@@ -6,15 +6,15 @@
     tools/plot_scaling.py table.h5 --by ensemble -o weak.pdf
     tools/plot_scaling.py table.csv simulated.csv          # points of a simulation beside those measured
 
-TABLE: rows with ranks_used (or ranks), iteration_s (or seconds_per_iteration), and the parts compute_s, reduce_s, inner_s,
-metrics_s, of which an iteration consists, of a run or of an iteration: that of `mxsense study`, tools/scaling.py -o,
-tools/simulate.py -o. Rows that agree are repeats: lines are medians, bars go
-from the best to the worst. Strong scaling is the same problem on more ranks, weak the same number of measurements on each; the
-table tells which by its column measurements, or --kind does. Efficiency is
-against the fewest ranks; where a simulation has only more than that, against what was measured.
+TABLE, of `mxsense study`, tools/scaling.py -o or tools/simulate.py -o: rows with ranks_used (or ranks), iteration_s (or
+seconds_per_iteration), and compute_s, reduce_s, inner_s, metrics_s, the parts of an iteration (of a run or of one: they are
+scaled to make up the iteration). Rows that agree are repeats: lines are medians, bars go from the best to the worst. Strong
+scaling is the same problem on more ranks, weak the same number of measurements on each; the table tells which by its column
+measurements, or --kind does. A column series makes a line each. Efficiency is against the fewest ranks; where a simulation
+has only more than that, against what was measured.
 
-Columns model_iteration_s, model_compute_s, ... are curves, thin and dotted. Rows with simulated = 1, of the same table or of
-another one, are hollow and joined by dots.
+Columns model_iteration_s, model_compute_s, ... are thin curves. Rows with simulated = 1, of the same table or of another one,
+are hollow and joined by dots.
 
 Exit codes: 0, 64 wrong usage, 65 no such columns, 66 missing, 73 cannot write."""
 
