@@ -10,7 +10,8 @@ import numpy as np
 from mxsense_io import Error, read_table
 
 EPILOG = """Rows that differ in ranks and measurements only are a series: strong scaling where the measurements stay,
-weak where they grow with the ranks. Times are medians over repeats and per iteration, of the slowest rank.
+weak where they grow with the ranks. Times are medians over repeats, per iteration, and means over the ranks; what a rank
+spends in the reduction beyond the rank that comes last to it is "wait", the imbalance of the ranks.
 
 The model, fitted to all rows of the table:
   compute  c w + r        w: entries of A that the busiest rank visits, r: what every rank does alike
@@ -26,10 +27,10 @@ examples:
   tools/plot_scaling.py weak.csv -o weak.png
 """
 
-PHASES = ("compute", "reduce", "metrics", "inner")
+PHASES = ("compute", "reduce", "wait", "metrics", "inner")
 # What tells series apart, where the table has it.
 SHAPE = ("ensemble", "storage", "n1", "n2", "rank", "k", "threads", "method", "reduction")
-COLUMNS = ("series", "kind", "modelled", "ranks_used", "measurements", "iterations", "seconds_s", "iteration_s", "compute_s", "reduce_s",
+COLUMNS = ("series", "kind", "modelled", "ranks_used", "measurements", "iterations", "seconds_s", "iteration_s", "compute_s", "reduce_s", "wait_s",
            "metrics_s", "inner_s", "speedup", "efficiency", "entries_per_s", "bytes_per_s", "fraction_of_limit", "reduce_bytes",
            "model_compute_s", "model_reduce_s", "model_iteration_s", "model_error", "model_efficiency")
 
@@ -44,7 +45,7 @@ def number(value):
 def measured_rows(path):
     """One dictionary a row that has been timed, times per iteration."""
     table = read_table(path)
-    needed = {"ranks_used", "measurements", "iteration_s", "compute_s", "reduce_s", "n1", "n2"}
+    needed = {"ranks_used", "measurements", "n1", "n2", "iteration_s", "compute_s", "reduce_s", "reduce_least_s", "metrics_s", "inner_s"}
     missing = sorted(needed - set(table))
     if missing:
         raise Error(f"{path}: no column {', '.join(missing)}: this takes the table.csv or table.h5 of mxsense study")
@@ -55,9 +56,10 @@ def measured_rows(path):
             continue
         if number(row.get("packed", 1)) > 1:
             raise Error(f"{path}: its points shared passes, so their times are not their own: write pack: off into the study")
-        total = sum(number(row.get(f"{phase}_s", 0)) for phase in PHASES)
-        passes = total / number(row["iteration_s"])
-        timed.append({**row, **{f"{phase}_s": number(row.get(f"{phase}_s", 0)) / passes for phase in PHASES}})
+        least = number(row["reduce_least_s"])
+        row = {**row, "reduce_s": least, "wait_s": number(row["reduce_s"]) - least}
+        total = sum(number(row[f"{phase}_s"]) for phase in PHASES)
+        timed.append({**row, **{f"{phase}_s": number(row[f"{phase}_s"]) * number(row["iteration_s"]) / total for phase in PHASES}})
     if not timed:
         raise Error(f"{path}: no row has a time: has any point ended?")
     return timed
@@ -172,7 +174,7 @@ class Model:
             return lines + ["  reduce   unknown: no row with two ranks or more; give --latency and --bandwidth"]
         source = "as given" if self.given else "fitted"
         bandwidth = f"{1e-9 / self.per_byte:.3g} GB/s" if self.per_byte > 0 else "no cost of bytes seen"
-        return lines + [f"  reduce   {self.latency * 1e6:.3g} us a level, {bandwidth} ({source}); waiting for the slowest rank is in it"]
+        return lines + [f"  reduce   {self.latency * 1e6:.3g} us a level, {bandwidth} ({source})"]
 
 
 def extrapolated(rows, kind, model, ranks):
@@ -212,14 +214,14 @@ def percent(value):
 
 
 def print_series(name, kind, rows):
-    heads = ["ranks", "m", "iterations", "to the end", "iteration", "compute", "reduce", "other", "speed-up", "efficiency",
+    heads = ["ranks", "m", "iterations", "to the end", "iteration", "compute", "reduce", "wait", "other", "speed-up", "efficiency",
              "Gentries/s", "of limit", "reduced", "model", "off by"]
     table = [heads]
     for row in rows:
         rest = row["metrics_s"] + row["inner_s"] if "iteration_s" in row else None
         table.append([str(row["ranks_used"]), str(row["measurements"]), plain(row.get("iterations"), 8), seconds_text(row.get("seconds_s")),
                       seconds_text(row.get("iteration_s")), seconds_text(row.get("compute_s")), seconds_text(row.get("reduce_s")),
-                      seconds_text(rest), plain(row.get("speedup")),
+                      seconds_text(row.get("wait_s")), seconds_text(rest), plain(row.get("speedup")),
                       percent(row.get("efficiency")) if "iteration_s" in row else f"{percent(row['model_efficiency'])} *",
                       plain(row.get("entries_per_s", math.nan) * 1e-9), percent(row.get("fraction_of_limit")),
                       f"{row['reduce_bytes'] / 1e3:.4g} kB", seconds_text(row["model_iteration_s"]), percent(row.get("model_error"))])
