@@ -244,7 +244,7 @@ class Study(Case):
         """After the last iteration of a run there is none that could ask."""
         directory = self.dir / "study"
         process = Process(["study", self.write(), "-o", directory], np=0, fault="sleep1000:rename=/summary.json:1")
-        self.assertTrue(process.wait_for(lambda: any(directory.glob("runs/*/summary.json.tmp.*"))))
+        self.assertTrue(process.wait_for(lambda: any(directory.glob("runs/*/replica_0/summary.json.tmp.*"))))
         process.signal(signal.SIGUSR1)
         outcome = process.finish()
         self.assertEqual(outcome.code, 75, str(outcome))
