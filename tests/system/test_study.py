@@ -243,7 +243,7 @@ class Study(Case):
     def test_signal_between_runs(self):
         """After the last iteration of a run there is none that could ask."""
         directory = self.dir / "study"
-        process = Process(["study", self.write(), "-o", directory], np=0, fault="sleep1000:rename=/summary.json:1")
+        process = Process(["study", self.write(), "-o", directory], np=0, fault="sleep1000:rename=summary.json:1")
         self.assertTrue(process.wait_for(lambda: any(directory.glob("runs/*/replica_0/summary.json.tmp.*"))))
         process.signal(signal.SIGUSR1)
         outcome = process.finish()
