@@ -19,7 +19,7 @@ The efficiency is that of weak scaling: seconds of an iteration on one rank with
 runs have the canonical blocks that the library chooses for the largest (--block_rows auto), or blocks of one rank's share.
 alpha_beta_s is what a formula gives for the allreduces of an iteration: 3 (a log2 p + A log2 H) + 2 N ((1 - 1/p) / b +
 (1 - 1/H) / B) for N bytes on H hosts of p ranks, with latency and bandwidth a, b within a host and A, B between hosts:
-halving and doubling by Rabenseifner, which MPI libraries take for messages of this size, and SMPI here (rab_rdb). Needs libsimgrid-dev (tools/deps.sh test). Exit code 0: done, 1: a run failed."""
+halving and doubling by Rabenseifner, as MPI libraries have for long messages, and as SMPI is told here (rab_rdb). Needs libsimgrid-dev (tools/deps.sh test). Exit code 0: done, 1: a run failed."""
 
 import argparse
 import csv
@@ -52,7 +52,7 @@ def run(command, **options):
 def build(folder, *options):
     """The driver, made anew where its sources changed."""
     if not (folder / "CMakeCache.txt").exists():
-        run(["cmake", "-S", HERE / "simulate", "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *options])
+        run(["cmake", "-G", "Ninja", "-S", HERE / "simulate", "-B", folder, "-DCMAKE_BUILD_TYPE=Release", *options])
     run(["cmake", "--build", folder, "--parallel", "2"])
     return folder
 
@@ -153,21 +153,16 @@ def text_of(row):
             f"{row['reduce_bytes'] / 1e3:6.0f} kB {row['allreduce']}")
 
 
-def crossover(settings, row, level):
-    """Entries per rank below which the reduction of a row, beside evenly shared work, costs more than 1 - level."""
-    needed = row["reduce_s"] * level / (1 - level) - settings.block_s - settings.fixed_s
-    return max(needed, 0) * settings.entries_per_s
-
-
-def tell_crossover(settings, rows):
-    most = max(settings.ranks)
-    for reduction in settings.reduction:
-        row = next(row for row in rows if row["ranks_used"] == most and row["reduction"] == reduction)
-        at = {level: crossover(settings, row, level) for level in (0.9, 0.5)}
-        bare = {level: row["reduce_s"] * level / (1 - level) * settings.entries_per_s for level in (0.9, 0.5)}
-        words = [f"below {level:.0%} at fewer than {at[level]:.2g}" if at[level] > 0 else f"never below {level:.0%}" for level in at]
-        print(f"simulated, {most} ranks, {reduction}: by its {row['reduce_s'] * 1e3:.2f} ms alone, the reduction brings the efficiency "
-              f"{', '.join(words)} entries per rank ({', '.join(f'{bare[level]:.2g}' for level in bare)} if nothing but entries took time)")
+def tell_crossover(settings, row):
+    """Entries per rank from which on the seconds of a row's reduction leave 90 and 50 % for evenly shared work."""
+    words = []
+    for level in (0.9, 0.5):
+        needed = row["reduce_s"] * level / (1 - level)
+        entries = max(needed - settings.block_s - settings.fixed_s, 0) * settings.entries_per_s
+        words.append(f"{level:.0%} " + (f"from {entries:.2g} entries per rank" if entries > settings.n**2 else "at any number of entries") +
+                     f" ({needed * settings.entries_per_s:.2g} if nothing else took time)")
+    print(f"simulated, {row['ranks_used']} ranks, {row['reduction']}: beside {row['reduce_s'] * 1e3:.3f} ms of reduction the efficiency is "
+          + ", ".join(words))
 
 
 def describe(settings):
@@ -186,8 +181,8 @@ def table(program, settings):
             for row in scale(program, settings, entries, reduction):
                 rows.append(row)
                 print(text_of(row), flush=True)
-    if max(settings.ranks) > 1:
-        tell_crossover(settings, rows)
+    for reduction in settings.reduction:
+        tell_crossover(settings, next(row for row in rows if (row["ranks_used"], row["reduction"]) == (max(settings.ranks), reduction)))
     if settings.output:
         with open(settings.output, "w", newline="") as file:
             writer = csv.DictWriter(file, FIELDS)

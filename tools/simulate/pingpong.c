@@ -31,7 +31,7 @@ static double one_way(int rank, char *data, int bytes) {
 /* pingpong BYTES */
 int main(int argc, char **argv) {
   MPI_Init(&argc, &argv);
-  const int bytes = argc > 1 ? atoi(argv[1]) : 1 << 19;
+  const int bytes = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 1 << 19;
   char *data = bytes > 8 ? calloc((size_t)bytes, 1) : NULL;
   int rank = 0;
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
