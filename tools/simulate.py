@@ -38,6 +38,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 QUIET = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 FIELDS = ("ranks_used", "measurements", "iteration_s", "compute_s", "reduce_s", "reduce_bytes", "reduction", "efficiency", "simulated",
           "entries_per_rank", "block_rows", "blocks", "balance", "allreduce", "alpha_beta_s")
+SECONDS = 1  # of a run that is measured, about
 LIMIT = 3600  # seconds of a run; only a hang takes as long
 
 
@@ -159,8 +160,8 @@ def tell_crossover(settings, row):
     for level in (0.9, 0.5):
         needed = row["reduce_s"] * level / (1 - level)
         entries = max(needed - settings.block_s - settings.fixed_s, 0) * settings.entries_per_s
-        words.append(f"{level:.0%} " + (f"from {entries:.2g} entries per rank" if entries > settings.n**2 else "at any number of entries") +
-                     f" ({needed * settings.entries_per_s:.2g} if nothing else took time)")
+        words.append(f"above {level:.0%} " + (f"from {entries:.2g} entries per rank on" if entries > settings.n**2 else "at any number of entries")
+                     + f" ({needed * settings.entries_per_s:.2g} if nothing else took time)")
     print(f"simulated, {row['ranks_used']} ranks, {row['reduction']}: beside {row['reduce_s'] * 1e3:.3f} ms of reduction the efficiency is "
           + ", ".join(words))
 
@@ -194,7 +195,9 @@ def table(program, settings):
 
 
 def mpirun(ranks, *command):
-    return json.loads(run(["mpirun", "-q", "--oversubscribe", "--bind-to", "none", "-np", ranks, *command]))
+    """Ranks that wait keep their cores, where there are enough."""
+    yields = int(ranks > len(os.sched_getaffinity(0)))
+    return json.loads(run(["mpirun", "-q", "--oversubscribe", "--bind-to", "none", "--mca", "mpi_yield_when_idle", yields, "-np", ranks, *command]))
 
 
 def measure(folder, ranks, **case):
@@ -219,8 +222,8 @@ def calibrate(folder, ranks, n, k, repeats=3):
 def agree(program, folder, settings):
     """Measured beside simulated for this machine, by turns: one host, memory for a network."""
     cores = len(os.sched_getaffinity(0))
-    print(f"simulated beside measured, n1 = n2 = {settings.n}, k = {settings.k}, one host of {cores} cores; measured: the least of 15 "
-          "iterations, median of 3 runs")
+    print(f"simulated beside measured, n1 = n2 = {settings.n}, k = {settings.k}, one host of {cores} cores; measured: the least of the "
+          "iterations of 3 runs")
     print(f"{'ranks':>5} {'entries/rank':>12} {'reduction':>12} {'measured s':>11} {'simulated s':>11} {'difference':>10} {'formula':>9}")
     worst = 0.0
     for ranks in settings.agree:
@@ -232,8 +235,9 @@ def agree(program, folder, settings):
             share = round(entries / settings.n**2)
             for reduction in settings.reduction:
                 case = {"n": settings.n, "k": settings.k, "measurements": share * ranks, "block_rows": share, "reduction": reduction}
-                measured = statistics.median(measure(folder, ranks, **case)["iteration_s"] for _ in range(3))
                 model = simulate(program, machine, ranks, {**case, "iterations": 1, **rates(machine)})
+                count = min(max(15, round(SECONDS / model["iteration_s"])), 1000)
+                measured = min(measure(folder, ranks, **case, iterations=count)["iteration_s"] for _ in range(3))
                 difference = model["iteration_s"] / measured - 1
                 worst = max(worst, abs(difference))
                 print(f"{ranks:5} {share * settings.n**2:12.3g} {reduction:>12} {measured:11.6f} {model['iteration_s']:11.6f} {difference:10.1%} "
