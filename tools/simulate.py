@@ -167,15 +167,14 @@ def tell_crossover(settings, row):
 
 
 def describe(settings):
-    return (f"simulated weak scaling (SimGrid/SMPI), n1 = n2 = {settings.n}, k = {settings.k}: fat tree, {settings.ranks_per_host} ranks "
-            f"a host, links of {settings.latency * 1e6:g} us and {settings.bandwidth / 1e9:g} GB/s; a rank: "
-            f"{settings.entries_per_s / 1e9:.3g} G entries/s, {settings.block_s * 1e3:.3g} ms a block, {settings.fixed_s * 1e3:.3g} ms "
-            "an iteration")
+    return (f"a rank: {settings.entries_per_s / 1e9:.3g} G entries/s, {settings.block_s * 1e3:.3g} ms a block, "
+            f"{settings.fixed_s * 1e3:.3g} ms an iteration")
 
 
 def table(program, settings):
     rows = []
-    print(describe(settings))
+    print(f"simulated weak scaling (SimGrid/SMPI), n1 = n2 = {settings.n}, k = {settings.k}: fat tree, {settings.ranks_per_host} ranks a "
+          f"host, links of {settings.latency * 1e6:g} us and {settings.bandwidth / 1e9:g} GB/s; {describe(settings)}")
     print(HEADER, flush=True)
     for entries in settings.entries_per_rank:
         for reduction in settings.reduction:
@@ -230,7 +229,7 @@ def agree(program, folder, settings):
         here = calibrate(folder, min(ranks, cores), settings.n, settings.k)
         machine = argparse.Namespace(**{**vars(settings), **here, "hosts": 1, "ranks_per_host": ranks, "cores": cores,
                                         "loopback_latency": here["latency"], "loopback_bandwidth": here["bandwidth"]})
-        print(f"{describe(machine)}".replace("simulated weak scaling", "for simulation, calibrated"))
+        print(f"calibrated for {ranks} ranks: {machine.latency * 1e6:.2g} us and {machine.bandwidth / 1e9:.3g} GB/s; {describe(machine)}")
         for entries in settings.entries_per_rank:
             share = round(entries / settings.n**2)
             for reduction in settings.reduction:
