@@ -38,6 +38,8 @@ os.environ["OPENBLAS_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = "1"
 import h5py
 import numpy as np
 
+from mxsense_io import Error, read_factors, read_problem, write_problem
+
 SOLVED, SUCCESS, RECOVERED = 1e-10, 1e-4, 1e-6
 NEVER = math.inf
 RAW = ("test_error", "relative_residual", "iterations", "reason", "rank_estimate", "passes_over_A")
@@ -339,14 +341,11 @@ def automatic(bench, case):
 def true_error(problem, directory):
     """||X - X*|| / ||X||, the quantity that a certificate is about; None without an answer."""
     try:
-        with h5py.File(directory / "checkpoint.h5") as file:
-            X = file["factors/U"][()] @ file["factors/V"][()].T
-    except (OSError, KeyError):
+        U, V = read_factors(directory / "checkpoint.h5")
+    except Error:
         return None
-    with h5py.File(problem) as file:
-        truth = file["truth"]
-        X0 = truth["X"][()] if "X" in truth else truth["U"][()] @ truth["V"][()].T
-    return float(np.linalg.norm(X - X0) / max(np.linalg.norm(X), 1e-300))
+    X = U @ V.T
+    return float(np.linalg.norm(X - read_problem(problem).X) / max(np.linalg.norm(X), 1e-300))
 
 
 def random_problem(random, seed, condition=None):
@@ -429,8 +428,7 @@ def writer(kind, seed):
             y[hit] += 10 * rms * noise.standard_normal(int(hit.sum()))
         elif kind == "pure noise":
             y, truth = noise.standard_normal(m), np.zeros((n1, n2))
-        with h5py.File(path, "w") as file:
-            file["A"], file["y"], file["truth/X"] = A, y, truth
+        write_problem(path, y, A=A, truth=truth)
 
     about = {"n1": n1, "n2": n2, "rank": rank, "measurements": m, "seed": seed, "ensemble": "dense",
              "parameter": power if kind == "power law" else decay if kind == "exponential" else ""}

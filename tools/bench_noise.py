@@ -16,16 +16,19 @@ and k, medians over the seeds, and the worst in brackets, of
 
 import argparse
 import collections
-import csv
-import json
 import math
 import os
 import pathlib
 import statistics
 import subprocess
+import sys
 import tempfile
 
+sys.dont_write_bytecode = True
+
 import h5py
+
+from mxsense_io import read_run
 
 N1, N2, RANK, CONDITION, OVERSAMPLING = 50, 40, 3, 2, 5
 M = OVERSAMPLING * RANK * (N1 + N2 - RANK)
@@ -42,9 +45,8 @@ def run(program, *words):
 def solve(program, problem, directory, **settings):
     run(program, "solve", "--problem", problem, *(word for key, value in settings.items() for word in (f"--{key}", value)),
         "-o", directory)
-    with open(directory / "metrics.csv", newline="") as file:
-        rows = [float(row["test_error"]) for row in csv.DictReader(file)]
-    return json.loads((directory / "summary.json").read_text()), rows
+    done = read_run(directory)
+    return done.summary, done.metrics()["test_error"]
 
 
 def measure(program, folder, sigma, k, seed, options):
@@ -55,7 +57,7 @@ def measure(program, folder, sigma, k, seed, options):
     if not options.noise_known:
         with h5py.File(problem, "r+") as file:
             del file.attrs["noise_std"]
-    common = dict(k=k, hold_out=0.1, seed=seed, metrics_every=1, tolerance=0, max_iterations=options.iterations, alpha=options.alpha)
+    common = dict(method="gd", k=k, hold_out=0.1, seed=seed, metrics_every=1, tolerance=0, max_iterations=options.iterations, alpha=options.alpha)
     known = dict(noise_std=sigma) if options.stop == "discrepancy" else {}
     summary, _ = solve(program, problem, folder / "stopped", stop=options.stop, **known, **common)
     _, whole = solve(program, problem, folder / "whole", **common)

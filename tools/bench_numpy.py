@@ -11,7 +11,6 @@ stores, they get a stored copy (--dtype, default float64) if it fits in half of 
 Repeats take turns, so that all see the same machine; medians of the repeats' ratios are compared."""
 
 import argparse
-import csv
 import json
 import os
 import pathlib
@@ -27,7 +26,6 @@ for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
 if "OPENBLAS_CORETYPE" not in os.environ and "avx512vl" in pathlib.Path("/proc/cpuinfo").read_text():
     os.environ["OPENBLAS_CORETYPE"] = "SkylakeX"  # some versions fall back to SSE3 kernels on newer processors
 
-import h5py
 import numpy as np
 
 try:
@@ -36,7 +34,7 @@ try:
 except ImportError:
     torch = None
 
-from mxsense_ensembles import rows
+from mxsense_io import read_problem, read_run
 
 
 def free_bytes():
@@ -45,22 +43,15 @@ def free_bytes():
 
 def stored_matrix(path, dtype):
     """A as (m, n1 n2), n1, n2, and the name of its type."""
-    with h5py.File(path, "r") as f:
-        ensemble = f.attrs.get("ensemble", "dense")
-        ensemble = ensemble.decode() if isinstance(ensemble, bytes) else ensemble
-        if ensemble == "dense":
-            A = f["A"]
-            n1, n2 = A.shape[1:] if A.ndim == 3 else (int(A.attrs["n1"]), int(A.attrs["n2"]))
-            kind = np.dtype(dtype or (A.dtype if A.dtype.kind == "f" else np.float64)).newbyteorder("=")
-            check_size(A.shape[0] * n1 * n2 * kind.itemsize)
-            return A[()].reshape(A.shape[0], -1).astype(kind, copy=False), n1, n2, ensemble
-        n1, n2, m, seed = (int(f.attrs[name]) for name in ("n1", "n2", "m", "seed"))
+    problem = read_problem(path)
     kind = np.dtype(dtype or np.float64)
-    check_size(m * n1 * n2 * kind.itemsize)
-    A = np.empty((m, n1 * n2), kind)
-    for first in range(0, m, 256):
-        A[first : first + 256] = rows(ensemble, seed, (n1, n2), first, min(256, m - first))
-    return A, n1, n2, ensemble
+    if problem.ensemble == "dense" and not dtype and problem.A(0, 1).dtype.kind == "f":
+        kind = problem.A(0, 1).dtype.newbyteorder("=")
+    check_size(problem.m * problem.n1 * problem.n2 * kind.itemsize)
+    A = np.empty((problem.m, problem.n1 * problem.n2), kind)
+    for first, rows in problem.chunks():
+        A[first : first + len(rows)] = rows
+    return A, problem.n1, problem.n2, problem.ensemble
 
 
 def check_size(size):
@@ -104,12 +95,9 @@ def time_program(arguments, iterations, folder):
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if done.returncode != 0:
         sys.exit(f"bench_numpy.py: {' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
-    with open(folder / "metrics.csv", newline="") as f:
-        table = list(csv.DictReader(f))
-    first, last = table[0], table[-1]
-    seconds = float(last["seconds"]) - float(first["seconds"])
-    summary = json.loads((folder / "summary.json").read_text())
-    return seconds / (int(float(last["iteration"])) - int(float(first["iteration"]))), summary
+    run = read_run(folder)
+    metrics = run.metrics()
+    return float(np.diff(metrics["seconds"][[0, -1]]) / np.diff(metrics["iteration"][[0, -1]])), run.summary
 
 
 def main():

@@ -16,12 +16,12 @@ import time
 
 sys.dont_write_bytecode = True
 
-import h5py
 import matplotlib
 import numpy as np
 from PIL import Image
 
-from mxsense_ensembles import VERSION, sense
+from mxsense_ensembles import sense
+from mxsense_io import Error, write_problem
 
 
 def default_picture():
@@ -69,22 +69,12 @@ def main():
     y += arguments.noise * np.random.default_rng(arguments.seed).standard_normal(y.size)
     seconds = time.time() - start
 
-    with h5py.File(arguments.output, "w") as f:
-        f.attrs["format"] = "mxsense-problem"
-        f.attrs["format_version"] = 1
-        f.attrs["creator"] = parser.prog
-        f.attrs["ensemble"] = "rademacher"
-        f.attrs["ensemble_version"] = VERSION
-        f.attrs["n1"], f.attrs["n2"] = X.shape
-        f.attrs["m"] = m
-        f.attrs["seed"] = arguments.seed
-        f.attrs["noise_std"] = arguments.noise
-        f.attrs["picture"] = path.name
-        f.attrs["picture_mean"] = mean
-        f["y"] = y[:m]
-        if held_out > 0:
-            f["validation/y"] = y[m:]
-        f["truth/X"] = X
+    try:
+        write_problem(arguments.output, y[:m], ensemble="rademacher", shape=X.shape, seed=arguments.seed, truth=X,
+                      y_validation=y[m:] if held_out > 0 else None, noise=arguments.noise, overwrite=True,
+                      attributes={"creator": parser.prog, "picture": path.name, "picture_mean": mean})
+    except Error as why:
+        sys.exit(f"{parser.prog}: {why}")
 
     print(f"picture      {path.name}, {X.shape[0]} x {X.shape[1]} = {X.size} pixels, mean grey level {mean:.3f} subtracted")
     print(f"measurements {m} matrices of random signs = {m / X.size:.1%} of the pixels, and {held_out} held out, "
