@@ -2,7 +2,7 @@
 """Simulated weak scaling of an iteration on a fat tree: the solver core as it is, under SimGrid/SMPI.
 
     tools/simulate.py --ranks 1,2,4,...,1024 --n 1000 --k 20 --entries_per_rank 1e9 --reduction reproducible,fast -o simulated.csv
-    tools/simulate.py --agree 2                  # measured here beside simulated for this machine
+    tools/simulate.py --agree 2 --n 300 --k 10 --entries_per_rank 9e5,9e6,9e7       # measured here beside simulated for this machine
 
 Every message is one that the library sends; the network, and the time that passes on the clock, are simulated. The
 computation is modelled from measured rates: an operator of the driver's own stands in for a generated ensemble of random
@@ -19,7 +19,12 @@ The efficiency is that of weak scaling: seconds of an iteration on one rank with
 runs have the canonical blocks that the library chooses for the largest (--block_rows auto), or blocks of one rank's share.
 alpha_beta_s is what a formula gives for the allreduces of an iteration: 3 (a log2 p + A log2 H) + 2 N ((1 - 1/p) / b +
 (1 - 1/H) / B) for N bytes on H hosts of p ranks, with latency and bandwidth a, b within a host and A, B between hosts:
-halving and doubling by Rabenseifner, as MPI libraries have for long messages, and as SMPI is told here (rab_rdb). Needs libsimgrid-dev (tools/deps.sh test). Exit code 0: done, 1: a run failed."""
+halving and doubling by Rabenseifner, as MPI libraries have for long messages, and as SMPI is told here (rab_rdb).
+
+--agree: ranks on this machine, with rates and the network between two ranks from the same minutes. Both are the least of
+many iterations: on a busy machine long ones never run undisturbed, so give it small problems, or quiet.
+
+Needs libsimgrid-dev (tools/deps.sh test). Exit codes: 0 done, 1 a run failed, 2 wrong settings."""
 
 import argparse
 import csv
@@ -37,7 +42,7 @@ sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 QUIET = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 FIELDS = ("ranks_used", "measurements", "iteration_s", "compute_s", "reduce_s", "reduce_bytes", "reduction", "efficiency", "simulated",
-          "entries_per_rank", "block_rows", "blocks", "balance", "allreduce", "alpha_beta_s")
+          "series", "entries_per_rank", "block_rows", "blocks", "balance", "allreduce", "alpha_beta_s")
 SECONDS = 1  # of a run that is measured, about
 LIMIT = 3600  # seconds of a run; only a hang takes as long
 
@@ -138,7 +143,8 @@ def scale(program, settings, entries, reduction):
         one = found[ranks]
         yield {"ranks_used": ranks, "measurements": one["measurements"], "iteration_s": one["iteration_s"], "compute_s": one["busy_s"],
                "reduce_s": one["iteration_s"] - one["busy_s"], "reduce_bytes": one["reduce_bytes"], "reduction": reduction,
-               "efficiency": found[1]["iteration_s"] / one["iteration_s"], "simulated": 1, "entries_per_rank": share * settings.n**2,
+               "efficiency": found[1]["iteration_s"] / one["iteration_s"], "simulated": 1,
+               "series": f"{reduction}, {share * settings.n**2:.3g} entries a rank", "entries_per_rank": share * settings.n**2,
                "block_rows": one["block_rows"], "blocks": one["blocks"], "balance": one["mean_s"] / one["busy_s"],
                "allreduce": settings.selector if settings.allreduce == "auto" else settings.allreduce,
                "alpha_beta_s": alpha_beta(settings, ranks, one["reduce_bytes"])}

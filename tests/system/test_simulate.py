@@ -30,7 +30,7 @@ class Simulate(unittest.TestCase):
         if code:
             return result.stdout, []
         with open(table, newline="") as file:
-            rows = [{key: value if key in ("reduction", "allreduce") else float(value) for key, value in row.items()}
+            rows = [{key: value if key in ("reduction", "allreduce", "series") else float(value) for key, value in row.items()}
                     for row in csv.DictReader(file)]
         return result.stdout, rows
 
