@@ -260,8 +260,10 @@ def slope(x, y):
 
 
 def decreasing(values, slack=0.0):
+    """Each value below the one before; with slack: not above it by more than this fraction."""
     values = np.asarray(values, dtype=float)
-    return bool(np.all(values[1:] <= values[:-1] * (1 + slack)))
+    before = values[:-1] * (1 + slack)
+    return bool(np.all(values[1:] <= before if slack else values[1:] < before))
 
 
 def least_early(error):
