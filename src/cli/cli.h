@@ -24,6 +24,7 @@ typedef struct mxs_cli_command {
 int mxs_cli_gen(mxs_cli_session *session, int argc, char **argv);
 int mxs_cli_solve(mxs_cli_session *session, int argc, char **argv);
 int mxs_cli_check(mxs_cli_session *session, int argc, char **argv);
+int mxs_cli_study(mxs_cli_session *session, int argc, char **argv);
 int mxs_cli_slurm(mxs_cli_session *session, int argc, char **argv);
 int mxs_cli_bench(mxs_cli_session *session, int argc, char **argv);
 int mxs_cli_info(mxs_cli_session *session, int argc, char **argv);

@@ -7,6 +7,7 @@ static const mxs_cli_command commands[] = {
     {"gen", "plant a problem: a problem file with a known answer", mxs_cli_gen},
     {"solve", "solve a problem, or go on where a run stopped", mxs_cli_solve},
     {"check", "dry run: settings, memory, disk, time per iteration", mxs_cli_check},
+    {"study", "a grid of problems and settings, solved into one table", mxs_cli_study},
     {"slurm", "job script: one job, a chain, or an array", mxs_cli_slurm},
     {"bench", "speed of this machine, and of an iteration of a problem on it", mxs_cli_bench},
     {"info", "what a problem file, checkpoint or run directory holds", mxs_cli_info},
@@ -57,7 +58,7 @@ static int dispatch(mxs_cli_session *session, int argc, char **argv) {
     return mxs_cli_end(
         session,
         mxs_fail(MXS_ERR_USAGE,
-                 "no command given: gen, solve, check, slurm, bench, info or export; see "
+                 "no command given: gen, solve, check, study, slurm, bench, info or export; see "
                  "mxsense --help"),
         0);
   const char *name = argv[1];

@@ -177,16 +177,28 @@ static int is_utf8(const char *text) {
   return 1;
 }
 
-/* A path is kept as an absolute one, so that the echo means the same file from any directory. It
-   must be text that a settings file can hold. */
-static mxs_status set_path(const char *prefix, const char *text, char **field) {
-  if (text[0] == '\0')
-    return mxs_fail(MXS_ERR_SETTINGS, "names no file");
+/* Text that a settings file can hold. */
+static mxs_status check_text(const char *text) {
   if (!is_utf8(text))
     return mxs_fail(MXS_ERR_SETTINGS, "is not UTF-8");
   for (const char *p = text; *p != '\0'; p++)
     if ((unsigned char)*p < 0x20 || *p == 0x7f)
       return mxs_fail(MXS_ERR_SETTINGS, "has a control character in it");
+  return MXS_OK;
+}
+
+static mxs_status set_word(const char *text, char **field) {
+  if (text[0] == '\0')
+    return mxs_fail(MXS_ERR_SETTINGS, "is empty");
+  MXS_TRY(check_text(text));
+  return replace_string("", text, field);
+}
+
+/* A path is kept as an absolute one, so that the echo means the same file from any directory. */
+static mxs_status set_path(const char *prefix, const char *text, char **field) {
+  if (text[0] == '\0')
+    return mxs_fail(MXS_ERR_SETTINGS, "names no file");
+  MXS_TRY(check_text(text));
   if (text[0] == '/')
     return replace_string(prefix, text, field);
   char path[2 * PATH_SIZE];
@@ -236,6 +248,8 @@ static mxs_status set_field(const mxs_option *option, const char *text, void *fi
     return set_choice(switches, text, field);
   case MXS_OPTION_PATH:
     return set_path("", text, field);
+  case MXS_OPTION_WORD:
+    return set_word(text, field);
   case MXS_OPTION_SOURCE:
     return set_source(option, text, field);
   case MXS_OPTION_CADENCE:
@@ -266,7 +280,7 @@ mxs_status mxs_table_defaults(const mxs_table *table, void *fields) {
 void mxs_table_clear(const mxs_table *table, void *fields) {
   for (int i = 0; i < table->count; i++) {
     const mxs_option_type type = table->options[i].type;
-    if (type == MXS_OPTION_PATH || type == MXS_OPTION_SOURCE)
+    if (type == MXS_OPTION_PATH || type == MXS_OPTION_WORD || type == MXS_OPTION_SOURCE)
       mxs_release(field_of(table, fields, i));
   }
 }

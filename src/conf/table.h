@@ -29,6 +29,7 @@ typedef enum mxs_option_type {
   MXS_OPTION_CHOICE,   /**< int, the value of the chosen word */
   MXS_OPTION_SWITCH,   /**< int, 0 or 1 */
   MXS_OPTION_PATH,     /**< char *, owned; made absolute; NULL: not given */
+  MXS_OPTION_WORD,     /**< char *, owned; a line of text; NULL: not given */
   MXS_OPTION_SOURCE,   /**< char *, owned; one of the words, or file:PATH with PATH made absolute */
   MXS_OPTION_CADENCE,  /**< mxs_cadence */
   MXS_OPTION_TIME,     /**< double, seconds */

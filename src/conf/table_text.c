@@ -56,6 +56,9 @@ mxs_status mxs_option_describe(const mxs_option *option, mxs_text *out) {
   case MXS_OPTION_PATH:
     MXS_TRY(mxs_text_add(out, "a path"));
     break;
+  case MXS_OPTION_WORD:
+    MXS_TRY(mxs_text_add(out, "text"));
+    break;
   case MXS_OPTION_SOURCE:
     MXS_TRY(describe_choices(option->choices, out));
     MXS_TRY(mxs_text_add(out, " or file:PATH"));
@@ -148,6 +151,7 @@ mxs_status mxs_table_format(const mxs_table *table, const void *fields, int inde
   case MXS_OPTION_SWITCH:
     return mxs_text_add(out, "%s", *(const int *)field != 0 ? "true" : "false");
   case MXS_OPTION_PATH:
+  case MXS_OPTION_WORD:
   case MXS_OPTION_SOURCE:
     memcpy(&string, field, sizeof string);
     return string == NULL ? MXS_OK : mxs_text_add(out, "%s", string);
@@ -212,9 +216,11 @@ static mxs_status help_words(const mxs_option *option, mxs_text *words) {
 
 static mxs_status help_option(const mxs_option *option, mxs_text *out) {
   static const char *const operands[] = {
-      [MXS_OPTION_INTEGER] = "N",    [MXS_OPTION_REAL] = "X",    [MXS_OPTION_CHOICE] = "WORD",
-      [MXS_OPTION_SWITCH] = "",      [MXS_OPTION_PATH] = "PATH", [MXS_OPTION_SOURCE] = "SOURCE",
-      [MXS_OPTION_CADENCE] = "WHEN", [MXS_OPTION_TIME] = "TIME", [MXS_OPTION_INTEGERS] = "N,N..",
+      [MXS_OPTION_INTEGER] = "N",   [MXS_OPTION_REAL] = "X",
+      [MXS_OPTION_CHOICE] = "WORD", [MXS_OPTION_SWITCH] = "",
+      [MXS_OPTION_PATH] = "PATH",   [MXS_OPTION_SOURCE] = "SOURCE",
+      [MXS_OPTION_WORD] = "TEXT",   [MXS_OPTION_CADENCE] = "WHEN",
+      [MXS_OPTION_TIME] = "TIME",   [MXS_OPTION_INTEGERS] = "N,N..",
       [MXS_OPTION_REALS] = "X,X.."};
   const int64_t start = out->length;
   const char *operand = operands[option->type];

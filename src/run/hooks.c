@@ -24,12 +24,14 @@ static void tell_signal(mxsi_run *run, const char *name, int64_t iteration) {
 
 static int wants_stop(mxsi_run *run, int64_t iteration, double now) {
   const int number = mxsi_signal_stop();
-  if (run->root && !run->stop_file && now - run->stop_looked_at >= stop_file_every_s) {
+  if (run->root && !run->stop_file && !run->stop_asked &&
+      now - run->stop_looked_at >= stop_file_every_s) {
     run->stop_looked_at = now;
     run->stop_file = mxsi_rundir_has(&run->dir, "STOP");
+    run->stop_asked = run->part->stop != NULL && run->part->stop(run->part->ctx);
     note_trouble(run, mxsi_rundir_check(&run->dir));
   }
-  if ((number != 0 || run->stop_file) && !run->signal_told) {
+  if ((number != 0 || run->stop_file || run->stop_asked) && !run->signal_told) {
     run->signal_told = 1;
     tell_signal(run, number != 0 ? mxsi_signal_name(number) : "STOP", iteration);
   }
@@ -37,7 +39,7 @@ static int wants_stop(mxsi_run *run, int64_t iteration, double now) {
     errno = run->log.failed;
     note_trouble(run, mxsi_file_fail(&run->dir, "log.txt or events.jsonl", "write"));
   }
-  return number != 0 || run->stop_file || run->trouble != MXS_OK;
+  return number != 0 || run->stop_file || run->stop_asked || run->trouble != MXS_OK;
 }
 
 /* Checkpoints may cost a share of the time: one that took t is followed by t (1 / share - 1) of

@@ -1,61 +1,20 @@
 #include "run/run_impl.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-enum { LINE_SIZE = 8192, WIDTH_UNKNOWN = 80 };
-
-/* Whether a launcher started this process. MPI_Init sets its variables also where none did, so it
- * is the environment at the start of the process that tells. */
-static int is_launched(void) {
-  static const char *const names[] = {
-      "OMPI_COMM_WORLD_SIZE=", "PMIX_RANK=", "PMI_RANK=", "SLURM_PROCID="};
-  FILE *file = fopen("/proc/self/environ", "r");
-  char *entry = NULL;
-  size_t size = 0;
-  int found = 0;
-  while (file != NULL && !found && getdelim(&entry, &size, '\0', file) > 0)
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-      found = found || strncmp(entry, names[i], strlen(names[i])) == 0;
-  free(entry);
-  if (file != NULL)
-    (void)fclose(file);
-  return found;
-}
-
-/* Descriptor of the terminal on which standard output ends, or -1. Launchers give every rank a
- * pseudo-terminal of their own and pass on what it prints: then it is the launcher's standard
- * output that counts. */
-static int find_terminal(void) {
-  char path[64];
-  if (!isatty(STDOUT_FILENO))
-    return -1;
-  if (!is_launched())
-    return STDOUT_FILENO;
-  (void)snprintf(path, sizeof path, "/proc/%ld/fd/1", (long)getppid());
-  const int fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0 || isatty(fd))
-    return fd;
-  (void)close(fd);
-  return -1;
-}
+enum { LINE_SIZE = 8192 };
 
 mxs_status mxsi_log_begin(mxsi_log *log,
                           int root,
                           const mxs_settings *settings,
                           const mxsi_owner *owner) {
-  *log = (mxsi_log){.root = root, .out = !settings->quiet, .terminal_fd = -1, .owner = owner};
+  *log = (mxsi_log){.root = root, .screen = {.terminal_fd = -1}, .owner = owner};
   if (!root)
     return MXS_OK;
-  if (log->out && settings->progress != MXS_PROGRESS_OFF) {
-    log->terminal_fd = find_terminal();
-    log->live = log->terminal_fd >= 0 || settings->progress == MXS_PROGRESS_ON;
-  }
+  mxs_screen_open(&log->screen, settings->quiet, (mxs_progress)settings->progress);
   log->copy = open_memstream(&log->pending, &log->pending_size);
   return log->copy != NULL ? MXS_OK : mxs_fail(MXS_ERR_MEMORY, "cannot allocate the log");
 }
@@ -95,22 +54,9 @@ mxs_status mxsi_log_close(mxsi_log *log, const mxsi_rundir *dir) {
     (void)fclose(log->copy);
     free(log->pending);
   }
-  if (log->terminal_fd > STDOUT_FILENO)
-    (void)close(log->terminal_fd);
-  *log = (mxsi_log){.terminal_fd = -1};
+  mxs_screen_close(&log->screen);
+  *log = (mxsi_log){.screen = {.terminal_fd = -1}};
   return status;
-}
-
-/* Standard output may go away at any time; the run and its copy go on. */
-static void put(mxsi_log *log, const char *text) {
-  if (log->out && (fputs(text, stdout) == EOF || fflush(stdout) != 0))
-    log->out = 0;
-}
-
-static void hide_live(mxsi_log *log) {
-  if (log->live_shown)
-    put(log, "\r\033[K");
-  log->live_shown = 0;
 }
 
 /* Files of a directory that was lost are another run's. */
@@ -130,36 +76,10 @@ void mxsi_log_line(mxsi_log *log, mxsi_where where, const char *format, ...) {
   const size_t length = strlen(line);
   line[length] = '\n';
   line[length + 1] = '\0';
-  if (where == MXSI_BOTH) {
-    hide_live(log);
-    put(log, line);
-  }
+  if (where == MXSI_BOTH)
+    mxs_screen_line(&log->screen, line);
   if (log->copy != NULL && may_write(log))
     check(log, fputs(line, log->copy) >= 0 && fflush(log->copy) == 0);
-}
-
-static size_t terminal_width(const mxsi_log *log) {
-  struct winsize size;
-  if (log->terminal_fd < 0 || ioctl(log->terminal_fd, TIOCGWINSZ, &size) != 0 || size.ws_col == 0)
-    return WIDTH_UNKNOWN;
-  return size.ws_col;
-}
-
-void mxsi_log_live(mxsi_log *log, const char *text) {
-  char line[512];
-  const size_t width = terminal_width(log);
-  size_t length = strlen(text);
-  if (length >= width) { /* whole parts only: they are two spaces apart */
-    length = width > 1 ? width - 1 : 1;
-    for (size_t i = length; i > 1; i--)
-      if (text[i] == ' ' && text[i - 1] == ' ') {
-        length = i - 1;
-        break;
-      }
-  }
-  (void)snprintf(line, sizeof line, "\r%.*s\033[K", (int)length, text);
-  put(log, line);
-  log->live_shown = 1;
 }
 
 void mxsi_log_warn(mxsi_log *log, const char *format, ...) {
@@ -171,7 +91,11 @@ void mxsi_log_warn(mxsi_log *log, const char *format, ...) {
   if (vsnprintf(text, sizeof text, format, args) < 0)
     text[0] = '\0';
   va_end(args);
-  hide_live(log);
+  if (log->warnings_in_copy) {
+    mxsi_log_line(log, MXSI_COPY_ONLY, "  warning    %s", text);
+    return;
+  }
+  mxs_screen_hide(&log->screen);
   (void)fprintf(stderr, "mxsense: warning: %s\n", text);
 }
 

@@ -37,22 +37,6 @@ void mxsi_progress_begin(mxsi_progress *progress,
     progress->column[i] = mxsi_find_name(names, columns, fields[i]);
 }
 
-void mxsi_duration_text(double seconds, char text[32]) {
-  if (!(seconds < 1e9)) {
-    (void)snprintf(text, 32, "-");
-    return;
-  }
-  const long long whole = (long long)(seconds + 0.5);
-  if (seconds < 59.95)
-    (void)snprintf(text, 32, "%.1f s", seconds);
-  else if (whole < 3600)
-    (void)snprintf(text, 32, "%lld min %02lld s", whole / 60, whole % 60);
-  else if (whole < 172800)
-    (void)snprintf(text, 32, "%lld h %02lld min", whole / 3600, whole / 60 % 60);
-  else
-    (void)snprintf(text, 32, "%lld d %02lld h", whole / 86400, whole / 3600 % 24);
-}
-
 /* 1, 2, 5, 10, 20, 50, ... */
 static int is_milestone(int64_t count) {
   while (count >= 10 && count % 10 == 0)
@@ -73,7 +57,8 @@ int mxsi_progress_is_due(const mxsi_progress *progress, double now) {
 
 /* A table line is for standard output unless a live line stands for it there. */
 void mxsi_progress_put(mxsi_progress *progress, const char *line) {
-  const mxsi_where where = progress->log->live && !progress->verbose ? MXSI_COPY_ONLY : MXSI_BOTH;
+  const mxsi_where where =
+      progress->log->screen.live && !progress->verbose ? MXSI_COPY_ONLY : MXSI_BOTH;
   mxsi_log_line(progress->log, where, "%s", line);
 }
 
@@ -99,7 +84,7 @@ static void show_row(mxsi_progress *progress, double now) {
     (void)snprintf(test, sizeof test, "  %12.4e", row->test_error);
   if (progress->has_validation)
     (void)snprintf(validation, sizeof validation, "  %12.4e", row->validation_loss);
-  mxsi_duration_text(row->seconds, elapsed);
+  mxs_duration_text(row->seconds, elapsed);
   (void)snprintf(line, sizeof line, "%11lld  %12.4e  %12.4e  %12.4e%s%s  %5.0f  %10s",
                  (long long)row->iteration, row->loss, row->residual, row->grad_norm, test,
                  validation, row->phase, elapsed);
@@ -153,7 +138,7 @@ static void show_live(mxsi_progress *progress, double now) {
   if (progress->iteration > progress->rate_iteration) {
     const double each =
         (now - progress->rate_time) / (double)(progress->iteration - progress->rate_iteration);
-    mxsi_duration_text(time_left(progress, each), duration);
+    mxs_duration_text(time_left(progress, each), duration);
     if (!progress->automatic)
       (void)snprintf(left, sizeof left, "  %s left", duration);
     (void)snprintf(rate, sizeof rate, "  %.2g s/it", each);
@@ -162,7 +147,7 @@ static void show_live(mxsi_progress *progress, double now) {
   place_text(progress, place);
   (void)snprintf(line, sizeof line, "%s  residual %.2e%s%s%s  loss %.2e%s", place,
                  progress->relative_residual, left, running, test, progress->loss, rate);
-  mxsi_log_live(progress->log, line);
+  mxs_screen_live(&progress->log->screen, line);
   progress->live_at = now;
   if (now - progress->rate_time > rate_window_s) {
     progress->rate_time = now;
@@ -180,7 +165,7 @@ void mxsi_progress_pass(mxsi_progress *progress,
   progress->relative_residual = relative_residual;
   if (!progress->log->root)
     return;
-  if (progress->first >= 0 && !progress->log->live)
+  if (progress->first >= 0 && !progress->log->screen.live)
     return;
   const double now = mxs_clock();
   if (progress->first < 0) {
@@ -188,7 +173,7 @@ void mxsi_progress_pass(mxsi_progress *progress,
     progress->rate_time = now;
     progress->rate_residual = relative_residual;
   }
-  if (progress->log->live && now - progress->live_at >= live_every_s)
+  if (progress->log->screen.live && now - progress->live_at >= live_every_s)
     show_live(progress, now);
 }
 

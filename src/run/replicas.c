@@ -127,8 +127,9 @@ mxs_status mxsi_replicas_summaries(mxsi_run *run, const mxsi_timings *timings) {
   for (int64_t r = 0; run->replicas > 1 && r < run->replicas; r++) {
     const mxs_result *result = &run->results[r];
     MXS_TRY(enter(run, r, 1));
-    const mxs_status status = mxsi_summary_write(
-        &run->replica[r].dir, mxs_reason_text(result->reason), result, timings, &run->machine);
+    const mxs_status status =
+        mxsi_summary_write(&run->replica[r].dir, mxs_reason_text(result->reason), result, timings,
+                           &run->machine, mxs_settings_replica(&run->settings, r).k);
     leave(run, r);
     MXS_TRY(status);
   }

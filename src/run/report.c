@@ -37,7 +37,7 @@ void mxsi_report_load(mxsi_run *run) {
   say(run, "problem", run->settings.problem);
   if (run->root && isfinite(run->time_up_at)) {
     char left[32];
-    mxsi_duration_text(fmax(run->time_up_at - mxs_clock(), 0.0), left);
+    mxs_duration_text(fmax(run->time_up_at - mxs_clock(), 0.0), left);
     (void)snprintf(line, sizeof line, "stops with a checkpoint within %s%s", left,
                    isnan(run->settings.max_walltime) ? ", when the Slurm job ends" : "");
     say(run, "time", line);
@@ -213,7 +213,7 @@ static void report_table(mxsi_run *run, const mxsi_timings *timings) {
 static void report_time(mxsi_run *run, const mxsi_timings *timings) {
   const double percent = timings->wall > 0 ? 100 / timings->wall : 0;
   char line[256], elapsed[32], generate[48] = "", inner[48] = "";
-  mxsi_duration_text(timings->wall, elapsed);
+  mxs_duration_text(timings->wall, elapsed);
   if (timings->generate.mean > 0)
     (void)snprintf(generate, sizeof generate, " (%.0f %% entries of A)",
                    percent * timings->generate.mean);
@@ -307,7 +307,7 @@ static void report_verdict(mxsi_run *run, const mxs_result *result) {
   error_text(c, error);
   if (!isnan(result->test_error))
     (void)snprintf(test, sizeof test, ", test error %.3e", result->test_error);
-  mxsi_duration_text(result->seconds, elapsed);
+  mxs_duration_text(result->seconds, elapsed);
   mxsi_log_line(&run->log, MXSI_BOTH,
                 "%s%s%s: rank %lld%s%s, residual %.3e, %.3g passes over A, %s%s",
                 mxs_certificate_text(c->status), doubt[0] != '\0' ? ", " : "", doubt,
@@ -356,7 +356,7 @@ void mxsi_report_end(mxsi_run *run,
   if (result->best_iteration >= 0 && result->reason != MXS_REASON_DIVERGED)
     (void)snprintf(who + strlen(who), sizeof who - strlen(who), "best at iteration %lld, ",
                    (long long)result->best_iteration);
-  mxsi_duration_text(result->seconds, elapsed);
+  mxs_duration_text(result->seconds, elapsed);
   mxsi_log_line(&run->log, MXSI_BOTH, "%s: iteration %lld, %s, %sloss %.3e, residual %.3e%s%s",
                 what, (long long)result->iterations, elapsed, who, result->loss,
                 result->relative_residual, answer, advice);

@@ -34,6 +34,7 @@ static mxs_status begin(mxsi_run *run) {
   mxsi_owner_find(&run->owner);
   make_tag(run);
   mxs_status status = mxsi_log_begin(&run->log, run->root, &run->settings, &run->owner);
+  run->log.warnings_in_copy = run->part->within;
   if (status == MXS_OK && run->root)
     status =
         mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
@@ -112,7 +113,8 @@ static mxs_status write_summaries(mxsi_run *run,
                                   const mxs_result *results,
                                   const mxsi_timings *timings) {
   if (results == NULL || run->replicas == 1)
-    return mxsi_summary_write(&run->dir, reason, result, timings, &run->machine);
+    return mxsi_summary_write(&run->dir, reason, result, timings, &run->machine,
+                              mxs_settings_k(&run->settings, 0, 0));
   MXS_TRY(mxsi_replicas_summaries(run, timings));
   return mxsi_summary_write_all(&run->dir, result, timings, &run->machine, &run->settings, results,
                                 run->replicas);
@@ -138,6 +140,8 @@ static void end_badly(mxsi_run *run) {
   const mxs_result result = {.iterations =
                                  run->progress.iteration >= 0 ? run->progress.iteration : 0,
                              .best_iteration = -1,
+                             .alpha = NAN,
+                             .step = NAN,
                              .loss = run->progress.loss,
                              .relative_residual = run->progress.relative_residual,
                              .validation_loss = NAN,
@@ -299,14 +303,14 @@ static void end(mxsi_run *run, mxs_status status) {
     mxsi_rundir_close(&run->dir, undo);
   }
   mxsi_replicas_destroy(run);
-  mxsi_signal_clear();
   mxs_comm_destroy(&run->comm);
 }
 
-mxs_status mxs_run_solve(MPI_Comm comm,
-                         const mxs_settings *settings,
-                         const char *dir,
-                         int *exit_code) {
+mxs_status mxs_run_solve_part(MPI_Comm comm,
+                              const mxs_settings *settings,
+                              const char *dir,
+                              const mxs_run_part *part,
+                              int *exit_code) {
   mxsi_run run;
   char text[2048];
   int nothing_to_do = 0;
@@ -316,6 +320,7 @@ mxs_status mxs_run_solve(MPI_Comm comm,
   run.settings = *settings;
   run.k_given = settings->k.values[0] != 0;
   run.path = dir;
+  run.part = part;
   run.saved_iteration = -1;
   run.began_at = mxs_clock();
   mxs_status status = begin(&run);
@@ -330,4 +335,12 @@ mxs_status mxs_run_solve(MPI_Comm comm,
   (void)snprintf(text, sizeof text, "%s", mxs_last_error());
   end(&run, status);
   return status == MXS_OK ? MXS_OK : mxs_fail(status, "%s", text);
+}
+
+mxs_status mxs_run_solve(MPI_Comm comm,
+                         const mxs_settings *settings,
+                         const char *dir,
+                         int *exit_code) {
+  const mxs_run_part all = {0};
+  return mxs_run_solve_part(comm, settings, dir, &all, exit_code);
 }

@@ -4,8 +4,10 @@
 #ifndef MXS_RUN_RUN_H
 #define MXS_RUN_RUN_H
 
+#include "comm/comm.h"
 #include "conf/settings.h"
 
+#include <jansson.h>
 #include <mpi.h>
 
 /** Catch SIGUSR1, SIGUSR2 and SIGTERM, ignore SIGPIPE and SIGXFSZ (writing beyond a limit is an
@@ -17,6 +19,9 @@ void mxs_run_catch_signals(void);
  *  since it may start a process (squeue). Local. */
 void mxs_run_find_walltime(void);
 
+/** Tell all ranks what rank 0 found, for runs whose rank 0 is another. Collective. */
+void mxs_run_share_walltime(const mxs_comm *comm);
+
 /** Solve with these settings in directory `dir`: start there, or resume what is there. Collective;
  *  `settings` have passed mxs_settings_check(), and they and `dir` are the same on all ranks.
  *  `*exit_code` receives 0 (finished or nothing to do), 75 (stopped or out of time, checkpoint
@@ -27,5 +32,34 @@ MXS_CHECKED mxs_status mxs_run_solve(MPI_Comm comm,
                                      const mxs_settings *settings,
                                      const char *dir,
                                      int *exit_code);
+
+/** A run as a part of a larger job; all zero: it is all there is. */
+typedef struct mxs_run_part {
+  double began;           /**< mxs_clock() from which max_walltime counts; 0: from the call */
+  int within;             /**< warnings go to log.txt, not to standard error */
+  int (*stop)(void *ctx); /**< on rank 0, several times a second while it iterates: whether it is to
+                                stop with a checkpoint; NULL: nobody is asked */
+  void *ctx;
+} mxs_run_part;
+
+/** As mxs_run_solve(). Collective; `part->stop` is called on rank 0 only. */
+MXS_CHECKED mxs_status mxs_run_solve_part(MPI_Comm comm,
+                                          const mxs_settings *settings,
+                                          const char *dir,
+                                          const mxs_run_part *part,
+                                          int *exit_code);
+
+/** Whether a signal asked this process to stop; for ever, once it did. Local. */
+int mxs_run_stop_wanted(void);
+
+/** Seconds until a job that began at mxs_clock() `began` has to end, by its max_walltime (NaN: by
+ *  the scheduler, as far as rank 0 was told); INFINITY: it need not. Local. */
+double mxs_run_time_left(double max_walltime, double began);
+
+/** What `dir`/summary.json says, released with json_decref(); NULL: there is none. Local. */
+json_t *mxs_run_summary(const char *dir);
+
+/** Whether a reason that a summary gives is that of an end: neither stopped nor failed. Local. */
+int mxs_run_is_end(const char *reason);
 
 #endif

@@ -9,7 +9,9 @@
 #include "ckpt/ckpt.h"
 #include "comm/comm.h"
 #include "conf/settings.h"
+#include "run/run.h"
 #include "run/rundir.h"
+#include "run/screen.h"
 #include "run/watchdog.h"
 
 #include <jansson.h>
@@ -22,9 +24,6 @@ int mxsi_signal_stop(void);
 /** Whether SIGUSR2 came since the last call. */
 int mxsi_signal_take_checkpoint(void);
 
-/** Forget a stop that was obeyed. */
-void mxsi_signal_clear(void);
-
 /** "SIGUSR1", "SIGUSR2", "SIGTERM". */
 const char *mxsi_signal_name(int number);
 
@@ -34,10 +33,8 @@ const char *mxsi_signal_name(int number);
  *  copy is kept in memory. */
 typedef struct mxsi_log {
   int root;
-  int out;         /**< standard output still takes what we write; not of a quiet run */
-  int terminal_fd; /**< of the terminal that shows it; -1: none */
-  int live;        /**< a live line is being rewritten on it */
-  int live_shown;
+  mxs_screen screen;
+  int warnings_in_copy; /**< warnings are lines of the copy too, and go nowhere else */
   FILE *copy;
   char *pending; /**< of `copy` while it is in memory */
   size_t pending_size;
@@ -65,10 +62,7 @@ mxs_status mxsi_log_close(mxsi_log *log, const mxsi_rundir *dir);
 /** One line, given without its newline. */
 void mxsi_log_line(mxsi_log *log, mxsi_where where, const char *format, ...) MXS_PRINTF(3, 4);
 
-/** Rewrite the live line. */
-void mxsi_log_live(mxsi_log *log, const char *text);
-
-/** `mxsense: warning: ...` on standard error. */
+/** `mxsense: warning: ...` on standard error; or a line of the copy. */
 void mxsi_log_warn(mxsi_log *log, const char *format, ...) MXS_PRINTF(2, 3);
 
 /** Append an event; `more` (further members) is consumed and may be NULL. */
@@ -143,9 +137,6 @@ void mxsi_progress_put(mxsi_progress *progress, const char *line);
 /** Show the last row if it was not. */
 void mxsi_progress_end(mxsi_progress *progress);
 
-/** "12.3 s", "4 min 05 s", "3 h 20 min" */
-void mxsi_duration_text(double seconds, char text[32]);
-
 /* ---- summary.c ----------------------------------------------------------------------------- */
 
 /** Where the time of this process went, over the ranks. */
@@ -166,12 +157,13 @@ typedef struct mxsi_timings {
 /** Rate of reading A over its limit, NaN where there is none. */
 double mxsi_fraction_of_limit(const mxsi_timings *timings);
 
-/** Replace DIR/summary.json. */
+/** Replace DIR/summary.json; `k` are the columns of the factors. */
 MXS_CHECKED mxs_status mxsi_summary_write(const mxsi_rundir *dir,
                                           const char *reason,
                                           const mxs_result *result,
                                           const mxsi_timings *timings,
-                                          const mxs_machine *machine);
+                                          const mxs_machine *machine,
+                                          int64_t k);
 
 /** The same for many replicas: `result` is the outcome of all, and the member `replicas` tells of
  *  each of the `count` ones what `settings` set and `results` came to. */
@@ -219,6 +211,7 @@ typedef struct mxsi_run {
   int k_given;
   double noise_std; /**< set, or that of the problem file; NaN: not known */
   const char *path;
+  const mxs_run_part *part;
   mxsi_owner owner;
   char tag[256]; /**< of temporary files: this job and start, the same on all ranks */
   mxsi_rundir dir;
@@ -257,7 +250,7 @@ typedef struct mxsi_run {
   int saved;         /**< this start has written one */
   int spaced;        /**< told that checkpoints are further apart than asked for */
   double limit;      /**< mxsi_profile_limit() */
-  int stop_file, signal_told;
+  int stop_file, stop_asked, signal_told;
 } mxsi_run;
 
 /** Resolve k, look for a checkpoint, load the problem, and bring the solver to where the run goes

@@ -42,6 +42,10 @@ void mxs_run_catch_signals(void) {
   set_action(SIGXFSZ, SIG_IGN);
 }
 
+int mxs_run_stop_wanted(void) {
+  return stop_signal != 0;
+}
+
 int mxsi_signal_stop(void) {
   return stop_signal;
 }
@@ -51,10 +55,6 @@ int mxsi_signal_take_checkpoint(void) {
     return 0;
   checkpoint_wanted = 0;
   return 1;
-}
-
-void mxsi_signal_clear(void) {
-  stop_signal = 0;
 }
 
 const char *mxsi_signal_name(int number) {

@@ -1,6 +1,7 @@
 #include "base/text.h"
 #include "run/run_impl.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,8 +123,17 @@ mxs_status mxsi_summary_write(const mxsi_rundir *dir,
                               const char *reason,
                               const mxs_result *result,
                               const mxsi_timings *timings,
-                              const mxs_machine *machine) {
-  return write_object(dir, summary_object(reason, result, timings, machine));
+                              const mxs_machine *machine,
+                              int64_t k) {
+  json_t *object = summary_object(reason, result, timings, machine);
+  json_t *used = json_pack("{s:I, s:o, s:o}", "k", (json_int_t)k, "alpha", number(result->alpha),
+                           "step", number(result->step));
+  if (object != NULL && (used == NULL || json_object_update(object, used) != 0)) {
+    json_decref(object);
+    object = NULL;
+  }
+  json_decref(used);
+  return write_object(dir, object);
 }
 
 mxs_status mxsi_summary_write_all(const mxsi_rundir *dir,
@@ -148,12 +158,35 @@ mxs_status mxsi_summary_write_all(const mxsi_rundir *dir,
   return write_object(dir, object);
 }
 
+static json_t *read_object(int dir_fd, const char *path) {
+  char *text = mxsi_file_read(dir_fd, path);
+  json_t *object = text != NULL ? json_loads(text, 0, NULL) : NULL;
+  mxs_release(&text);
+  return object;
+}
+
+json_t *mxs_run_summary(const char *dir) {
+  char *path = NULL;
+  json_t *object = NULL;
+  if (mxs_text_format(&path, "%s/%s", dir, summary_name) == MXS_OK)
+    object = read_object(AT_FDCWD, path);
+  mxs_release(&path);
+  return object;
+}
+
+int mxs_run_is_end(const char *reason) {
+  static const char *const not_ends[] = {"running", "stopped", "walltime", "error"};
+  for (size_t i = 0; i < sizeof not_ends / sizeof *not_ends; i++)
+    if (strcmp(reason, not_ends[i]) == 0)
+      return 0;
+  return 1;
+}
+
 int mxsi_summary_read(const mxsi_rundir *dir,
                       char reason[16],
                       int64_t *iterations,
                       double *relative_residual) {
-  char *text = mxsi_file_read(dir->fd, summary_name);
-  json_t *object = text != NULL ? json_loads(text, 0, NULL) : NULL;
+  json_t *object = read_object(dir->fd, summary_name);
   const char *stored = json_string_value(json_object_get(object, "reason"));
   const json_t *count = json_object_get(object, "iterations");
   const json_t *residual = json_object_get(object, "relative_residual");
@@ -164,6 +197,5 @@ int mxsi_summary_read(const mxsi_rundir *dir,
     *relative_residual = json_is_number(residual) ? json_number_value(residual) : (double)NAN;
   }
   json_decref(object);
-  mxs_release(&text);
   return good;
 }

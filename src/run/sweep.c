@@ -53,7 +53,7 @@ static void show_line(mxsi_run *run, double now) {
   }
   if (has_test)
     (void)snprintf(test, sizeof test, "  %15.4e", sweep->best_test_error);
-  mxsi_duration_text(sweep->seconds, elapsed);
+  mxs_duration_text(sweep->seconds, elapsed);
   (void)snprintf(line, sizeof line, "%11lld  %7lld  %14.4e  %14.4e%s  %10s",
                  (long long)sweep->iteration, (long long)sweep->running, sweep->worst, sweep->best,
                  test, elapsed);

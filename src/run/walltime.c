@@ -71,12 +71,27 @@ void mxs_run_find_walltime(void) {
     scheduler_end = mxs_clock() + left;
 }
 
+/* Clocks of hosts differ. */
+void mxs_run_share_walltime(const mxs_comm *comm) {
+  double left = scheduler_end - mxs_clock();
+  mxs_comm_bcast(comm, &left, sizeof left, 0);
+  scheduler_end = mxs_clock() + left;
+}
+
 /* ---- what it means for a run --------------------------------------------------------------------
  */
 
+static double time_up_at(double max_walltime, double began) {
+  return isnan(max_walltime) ? scheduler_end : began + max_walltime;
+}
+
+double mxs_run_time_left(double max_walltime, double began) {
+  return time_up_at(max_walltime, began) - mxs_clock();
+}
+
 void mxsi_walltime_begin(mxsi_run *run) {
-  const double most = run->settings.max_walltime;
-  run->time_up_at = isnan(most) ? scheduler_end : run->began_at + most;
+  const double began = run->part->began > 0.0 ? run->part->began : run->began_at;
+  run->time_up_at = time_up_at(run->settings.max_walltime, began);
 }
 
 void mxsi_walltime_state(mxsi_run *run, double bytes) {

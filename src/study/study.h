@@ -4,7 +4,7 @@
 #ifndef MXS_STUDY_STUDY_H
 #define MXS_STUDY_STUDY_H
 
-#include "mxsense/base.h"
+#include "base/text.h"
 
 #include <mpi.h>
 
@@ -21,6 +21,19 @@ MXS_CHECKED mxs_status mxs_study_read(
 /** NULL-safe. Local. */
 void mxs_study_destroy(mxs_study **study);
 
+/** What a study asks for. */
+typedef struct mxs_study_facts {
+  int64_t points, passes;
+  int64_t ranks;            /**< the most that a point names; 0: none does */
+  int64_t threads;          /**< the most of a point */
+  const char *problem_file; /**< of all points, owned by the study; NULL: problems are planted */
+} mxs_study_facts;
+
+mxs_study_facts mxs_study_tell(const mxs_study *study);
+
+/** Append a table of the points and of the passes that solve them. Local. */
+MXS_CHECKED mxs_status mxs_study_plan(const mxs_study *study, mxs_text *out);
+
 /** What to run, and how. */
 typedef struct mxs_study_options {
   const char *dir;     /**< holds everything; created */
@@ -32,7 +45,8 @@ typedef struct mxs_study_options {
 
 /** Solve what is not solved yet, then write the table. Collective; study and options are the same
  *  on all ranks. `*exit_code` receives 0 (all ended), or 75 (stopped or out of time with a
- *  checkpoint: the same call goes on). */
+ *  checkpoint: the same call goes on). A file DIR/STOP stops it, and is removed then, but not where
+ *  there are parts, which are all to see it. */
 MXS_CHECKED mxs_status mxs_study_run(MPI_Comm comm,
                                      const mxs_study *study,
                                      const mxs_study_options *options,

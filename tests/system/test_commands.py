@@ -6,7 +6,7 @@ import harness
 import reference as ref
 from harness import Case, options
 
-COMMANDS = ("gen", "solve", "check", "slurm", "bench", "info", "export")
+COMMANDS = ("gen", "solve", "check", "study", "slurm", "bench", "info", "export")
 
 # A value for every option that --help may show; an option without one fails the test.
 VALUES = {
@@ -142,6 +142,85 @@ class Check(Case):
         outcome = self.run_ok("check", *options(problem=problem, k=-3), np=0, code=78)
         self.assertEqual(len(outcome.errors), 1)
         self.run_ok("check", *options(problem=self.dir / "nowhere.h5"), np=2, code=66)
+
+
+class StudyFiles(Case):
+    """What mxsense study makes of its file; test_study.py runs some."""
+    TEXT = """\
+title: two sizes
+size: small
+sizes: {small: {problem: {n: 9}}, full: {repeats: 2}}
+problem: {n: 12, rank: [1, 2], rho: {from: 2, to: 3, step: 0.5}}
+solve: {method: gd, k: 2r, alpha: [1e-1, 1e-2]}
+"""
+
+    def setUp(self):
+        super().setUp()
+        self.file = self.dir / "s.yaml"
+        self.file.write_text(self.TEXT)
+
+    def plan(self, *arguments, np=0):
+        """The head, and the rows of the table as dictionaries."""
+        head, *lines = self.run_ok("study", self.file, "--plan", *arguments, np=np).out.splitlines()
+        titles = lines[1].split()
+        return head, [dict(zip(titles, line.split(), strict=True)) for line in lines[2:]]
+
+    def refused(self, code, text, *arguments, np=0):
+        outcome = self.run_ok("study", *arguments, np=np, code=code)
+        self.assertEqual(len(outcome.errors), 1, str(outcome))
+        self.assertIn(text, outcome.errors[0])
+
+    def test_plan(self):
+        head, rows = self.plan()
+        self.assertEqual(head, "two sizes (small): 12 points in 6 runs, 6 problems")
+        self.assertEqual([(row["rank"], row["rho"], row["alpha"], row["measurements"]) for row in rows[:4]],
+                         [("1", "2", "0.1", "34"), ("1", "2", "0.01", "34"), ("1", "2.5", "0.1", "43"), ("1", "2.5", "0.01", "43")])
+        self.assertEqual([row["replica"] for row in rows], ["0", "1"] * 6)
+        self.assertEqual(len({row["run"] for row in rows}), 6)
+        self.assertEqual(self.plan(np=2), (head, rows), "the same on more ranks, printed once")
+        head, rows = self.plan("--size", "full")
+        self.assertEqual(head, "two sizes (full): 24 points in 12 runs, 12 problems")
+        self.assertEqual(harness.tree(self.dir).keys(), {"s.yaml"}, "nothing is made")
+
+    def test_a_longer_list_has_the_old_points(self):
+        """Points are known by what they are: those of before keep their names."""
+        self.file.write_text(self.TEXT + "pack: off\n")
+        before = {row["run"] for row in self.plan()[1]}
+        self.file.write_text(self.TEXT.replace("[1e-1,", "[1, 0.1,").replace("n: 9", "n1: 9, n2: 9").replace("n: 12, ", "") + "pack: off\n")
+        after = {row["run"] for row in self.plan()[1]}
+        self.assertEqual((len(before), len(after)), (12, 18))
+        self.assertLess(before, after)
+
+    def test_the_example_of_the_help_is_one(self):
+        text = self.run_ok("study", "--help", np=0).out
+        example = re.search(r"(?ms)^  title: .*?(?=^\S)", text)[0]
+        self.file.write_text(example)
+        self.assertIn("630 points", self.plan()[0])
+        for key in ("zip", "ranks", "sizes", "size", "pack", "repeats", "repeat_over", "title", "problem", "solve"):
+            self.assertRegex(text, rf"\b{key}: ")
+
+    def test_mistakes(self):
+        directory = self.dir / "out"
+        for text, why in (("problem: {n: 9, rnk: 1}\n", "s.yaml:1: unknown key of problem 'rnk': did you mean 'rank'?"),
+                          ("problem: {n: 9, rank: 10, rho: 2}\n", "s.yaml: point 0 (the only point): rank: 10 is more than min(n1, n2) = 9"),
+                          ("\nproblems: 1\n", "s.yaml:2: unknown key 'problems': did you mean 'problem'?"),
+                          ("problem: {n: 9, rank: 1, rho: 2}\nsolve: {seed: [1, 2], quiet: true}\n", "s.yaml:2: solve.quiet: not in a study"),
+                          ("{", "s.yaml:2: not valid YAML")):
+            self.file.write_text(text)
+            for np_ in (0, 2):
+                self.refused(78, why, self.file, "-o", directory, np=np_)
+        self.file.write_text(self.TEXT)
+        self.refused(66, "none.yaml", self.dir / "none.yaml", "-o", directory)
+        self.refused(66, "no study here", "--collect", "-o", directory)
+        self.refused(78, "there are small, full", self.file, "--size=ful", "-o", directory)
+        self.refused(64, "missing option --output", self.file)
+        self.refused(64, "no study file given", "-o", directory)
+        self.refused(64, "give one", self.file, "--plan", "--collect", "-o", directory)
+        self.refused(64, "goes with --slurm", self.file, "--parts=2", "-o", directory)
+        self.refused(64, "did you mean 'at_once'", self.file, "--at-onc=2", "-o", directory)
+        for part in ("3", "0/2", "3/2", "a/b", "1/2/3", "/", "1/"):
+            self.refused(78, "--part", self.file, f"--part={part}", "-o", directory)
+        self.assertFalse(directory.exists())
 
 
 if __name__ == "__main__":

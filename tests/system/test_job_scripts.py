@@ -1,4 +1,4 @@
-"""mxsense slurm writes the scripts of jobs/ with some lines replaced; tools/collect.py makes tables of runs. No Slurm here."""
+"""mxsense slurm and study write the scripts of jobs/ with some lines replaced; tools/collect.py makes tables of runs. No Slurm here."""
 import csv
 import difflib
 import os
@@ -13,7 +13,7 @@ from harness import Case
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 HEAD = r"#+SBATCH --(ntasks|nodes|ntasks-per-node|cpus-per-task|time|mem|signal|array)="
-LINE = rf"({HEAD}|(program|settings|directory|launch|list|parent)=)"
+LINE = rf"({HEAD}|(program|settings|directory|launch|list|parent|study|options|parts)=)"
 
 
 class Scripts(Case):
@@ -132,6 +132,30 @@ class Scripts(Case):
         self.assertEqual(script.read_text(), "mine\n")
         self.run_ok("slurm", *line, "--force", np=0)
         self.assertIn("#SBATCH", script.read_text())
+
+    def test_study(self):
+        study = self.dir / "s.yaml"
+        study.write_text("problem: {n: 12, rank: [1, 2], rho: 4}\nsolve: {k: [1r, 2r], threads: 2}\nranks: [1, 3]\nsizes: {a: {}, b: {}}\n")
+        script = self.dir / "s.sbatch"
+        line = ["study", study, "--slurm", script, "--time=2h", "-o", self.dir / "it's", "--size=a"]
+        out = self.run_ok(*line, "--parts=8", "--at_once=max", np=0).out
+        self.assertIn("an array of 8 tasks for 8 points in 8 runs", out)
+        text = script.read_text()
+        self.assert_template("study.sbatch", text)
+        for wanted in ("#SBATCH --array=1-8", "#SBATCH --ntasks=3", "#SBATCH --cpus-per-task=2", "#SBATCH --time=0-02:00:00", "parts=8",
+                       "#SBATCH --signal=B:USR1@300", f"study={study}", "options=(--size=a --at_once=max)", rf"directory='{self.dir}/it'\''s'",
+                       'launch=(mpirun -np "$SLURM_NTASKS" --bind-to none)', f"program=${{MXSENSE:-{os.path.realpath(harness.PROGRAM)}}}"):
+            self.assertIn(wanted + "\n", text)
+        self.assertTrue(os.access(script, os.X_OK))
+        self.assertFalse((self.dir / "it's").exists())
+        for code, why, more in ((73, "--force", ["--parts=2"]), (78, "--parts: 9", ["--parts=9", "--force"]),
+                                (78, "--ranks: 2 are too few", ["--ranks=2", "--force"]), (64, "--part:", ["--part=1/2"])):
+            outcome = self.run_ok(*line, *more, np=0, code=code)
+            self.assertIn(why, outcome.errors[0])
+        self.assertEqual(script.read_text(), text)
+        self.run_ok(*line, "--ranks=5", "--force", np=2)
+        self.assertIn("#SBATCH --array=1-1\n#SBATCH --ntasks=5\n", script.read_text())
+        self.run_ok(*[word for word in line if word != "--time=2h"], np=0, code=64)
 
     def test_help(self):
         out = self.run_ok("slurm", "--help", np=0).out

@@ -81,7 +81,7 @@ static void summary_file(void **state) {
                                 .limit = 32e9,
                                 .path = "fused"};
   const mxs_machine machine = {.ranks = 4, .hosts = 2, .cpu = "a \"cpu\"", .mpi = "m", .hdf5 = "h"};
-  assert_int_equal(mxsi_summary_write(&dir, "tolerance", &result, &timings, &machine), MXS_OK);
+  assert_int_equal(mxsi_summary_write(&dir, "tolerance", &result, &timings, &machine, 5), MXS_OK);
   char reason[16];
   int64_t iterations = 0;
   double residual = 0;
@@ -91,11 +91,24 @@ static void summary_file(void **state) {
   assert_true(residual == 1e-9);
   char *text = mxsi_file_read(dir.fd, "summary.json");
   json_t *object = json_loads(text, 0, NULL);
-  static const char *const keys[] = {"reason",          "iterations",    "best_iteration",
-                                     "estimates",       "loss",          "relative_residual",
-                                     "validation_loss", "test_error",    "rank_estimate",
-                                     "certificate",     "passes_over_A", "timings",
-                                     "rates",           "build",         "machine"};
+  static const char *const keys[] = {"reason",
+                                     "iterations",
+                                     "best_iteration",
+                                     "estimates",
+                                     "loss",
+                                     "relative_residual",
+                                     "validation_loss",
+                                     "test_error",
+                                     "rank_estimate",
+                                     "certificate",
+                                     "passes_over_A",
+                                     "timings",
+                                     "rates",
+                                     "build",
+                                     "machine",
+                                     "k",
+                                     "alpha",
+                                     "step"};
   assert_int_equal(json_object_size(object), sizeof keys / sizeof *keys);
   for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
     assert_non_null(json_object_get(object, keys[i]));
@@ -159,10 +172,10 @@ static void table_is_thinned(void **state) {
   mxsi_progress progress;
   const mxs_settings settings = {.max_iterations = 100000, .progress = MXS_PROGRESS_OFF};
   assert_int_equal(mxsi_log_begin(&log, 1, &settings, &owner), MXS_OK);
-  log.live = 1; /* the table goes to the copy only */
+  log.screen.live = 1; /* the table goes to the copy only */
   assert_int_equal(mxsi_log_open(&log, &dir), MXS_OK);
   mxsi_progress_begin(&progress, &log, &settings, names, COLUMNS);
-  log.live = 1;
+  log.screen.live = 1;
   progress.live_at = mxs_clock() + 1e6;
   for (int64_t i = 0; i <= 9999; i++) {
     const double row[COLUMNS] = {(double)(10 * i), 1e-3 * (double)i, 4, 5, 1, 6, 0.25};
@@ -191,7 +204,7 @@ static void durations(void **state) {
                {200000, "2 d 07 h"},  {(double)INFINITY, "-"}, {(double)NAN, "-"}};
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     char text[32];
-    mxsi_duration_text(cases[i].seconds, text);
+    mxs_duration_text(cases[i].seconds, text);
     assert_string_equal(text, cases[i].text);
   }
 }
