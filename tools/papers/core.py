@@ -137,8 +137,8 @@ class Work:
         def one(seed):
             folder = self.folder(card, f"problem_{seed:02d}")
             prepare(folder, seed)
-            self.run("study", ROOT / "jobs" / "papers" / f"{card}.yaml", "--size", self.size, "--quiet", "-o", ".", cwd=folder)
-            return self.table(folder)
+            self.run("study", ROOT / "jobs" / "papers" / f"{card}.yaml", "--size", self.size, "--quiet", "-o", "study", cwd=folder)
+            return self.table(folder / "study")
         return self.every(one, range(count))
 
     def table(self, folder):
@@ -201,7 +201,7 @@ def grid(points, *axes):
     out = np.empty((*map(len, values), repeats), dtype=object)
     for place in np.ndindex(out.shape[:-1]):
         if place not in cells:
-            raise Failure(f"the table has no point for {dict(zip(axes, place))}")
+            raise Failure(f"the table has no point for {dict(zip(axes, (value[i] for value, i in zip(values, place))))}")
         out[place] = cells[place][:repeats]
     return out, [np.array(value) for value in values]
 

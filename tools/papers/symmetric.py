@@ -48,7 +48,7 @@ def span_of(S, r):
 
 def measure_a(work):
     found, n, r = tables(work, "P2-a")
-    points, (measurements, alpha) = joined(found, "measurements", "alpha")
+    points, (measurements, alpha) = joined(found, "solve.measurements", "alpha")
     return {"m": measurements.astype(float) / (n * r), "alpha": alpha.astype(float), "error": each(points, lambda p: least_early(p.metrics()["test_error"]))}
 
 
@@ -242,7 +242,7 @@ def partial_errors(U, parts):
 
 def measure_j(work):
     found, n, r = tables(work, "J1", normal=True)
-    points, (measurements, alpha) = joined(found, "measurements", "alpha")
+    points, (measurements, alpha) = joined(found, "solve.measurements", "alpha")
 
     def read(point):
         values, vectors = np.linalg.eigh(point.problem().X)
