@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 
 from papers.core import (Card, Check, each, first_below, grid, least_early, mxsense_io, panels, band, log_log, share, slope, span,
-                         spectrum, decreasing, write_start, COLORS, MARKERS)
+                         spectrum, decreasing, ticks, write_start, COLORS, MARKERS)
 
 SSX = "Soltanolkotabi, Stöger, Xie, COLT 2023, arXiv 2303.14244 (abstract)"
 
@@ -88,6 +88,7 @@ def draw_b(data, figure):
         band(left, data["step"], data["largest"][:, index], f"alpha = {alpha:g}", index)
     left.plot(data["step"], np.median(data["largest"][-1, -1]) * data["step"] / data["step"][-1] / 2, "k:", marker="", label="slope 1")
     log_log(left, "step", r"largest $\Vert U^TU-V^TV\Vert$", "Imbalance over a run")
+    ticks(left, data["step"])
     left.legend()
 
 
@@ -180,10 +181,9 @@ def draw_d(data, figure):
     band(left, k[-1:], data["error"][-1:], f"end, alpha = {data['alpha'][-1]:g}", 2, ls="none")
     band(right, k[:-1], data["half"][:-1], f"alpha = {data['alpha'][0]:g}", 0)
     log_log(left, "columns k", "relative error", "Error against columns")
-    right.set(xscale="log", xlabel="columns k", ylabel="iterations", title="Until the error is below 1/2")
+    right.set(xlabel="columns k", ylabel="iterations", title="Until the error is below 1/2")
     for axes in (left, right):
-        axes.set_xticks(k[:-1], [str(one) for one in k[:-1]])
-        axes.minorticks_off()
+        ticks(axes, k[:-1])
         axes.legend()
 
 

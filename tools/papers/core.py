@@ -15,6 +15,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import matplotlib.ticker
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -306,3 +307,10 @@ def band(axes, x, values, label, index=0, **style):
 
 def log_log(axes, xlabel, ylabel, title):
     axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
+
+
+def ticks(axes, values):
+    """Marks at the values of a logarithmic axis, and nowhere else."""
+    axes.set_xscale("log")
+    axes.set_xticks(values, [f"{value:g}" for value in values])
+    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())

@@ -5,7 +5,7 @@ condition number is that of X* itself, its loss has a factor 1/2 and normalised 
 
 import numpy as np
 
-from papers.core import (Card, Check, COLORS, MARKERS, band, decreasing, each, first_below, grid, log_log, panels, slope, span)
+from papers.core import (Card, Check, COLORS, MARKERS, band, decreasing, each, first_below, grid, log_log, panels, slope, span, ticks)
 
 TMC = "Tong, Ma, Chi, JMLR 22 (150), 2021"
 TARGET = 1e-6
@@ -46,8 +46,9 @@ def draw_t2(data, figure):
     axes, = panels(figure, 1)
     for i, condition in enumerate(data["condition"]):
         for j, method in enumerate(data["method"]):
-            axes.plot(np.maximum(data["curves"][i][j], 1e-10), color=COLORS[i], marker="", ls="-" if j == 0 else "--", label=f"{method}, {condition:g}")
-    axes.set(yscale="log", xscale="symlog", xlabel="iteration", ylabel="relative error", title="Condition 1, 5, 20: first problems")
+            curve = data["curves"][i][j]
+            axes.plot(np.arange(1, curve.size + 1), curve, color=COLORS[i], marker="", ls="-" if j == 0 else "--", label=f"{method}, {condition:g}")
+    axes.set(yscale="log", xscale="log", xlabel="iteration, from 1", ylabel="relative error", title="Condition 1, 5, 20: first problems")
     axes.legend(ncol=2)
 
 
@@ -83,6 +84,8 @@ def draw_t5(data, figure):
         band(right, data["condition"], data["to"][:, index] * data["iteration_s"][:, index], str(method), index)
     log_log(left, "condition", "iterations", "To an error of 1e-6")
     log_log(right, "condition", "seconds (of this machine, as it was)", "The same in seconds")
+    for axes in (left, right):
+        ticks(axes, data["condition"])
     left.legend()
 
 

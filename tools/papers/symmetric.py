@@ -8,7 +8,7 @@ both are 1); some report squared errors, here they never are."""
 import numpy as np
 
 from papers.core import (Card, Check, COLORS, band, decreasing, each, first_below, grid, least_early, log_log, mxsense_io, panels, share,
-                         slope, span, symmetric_problem, write_start)
+                         slope, span, symmetric_problem, ticks, write_start)
 
 SS = "Stöger, Soltanolkotabi, NeurIPS 2021, arXiv 2106.15013"
 EXPONENT = 21 / 16
@@ -157,12 +157,11 @@ def draw_c(data, figure):
     left, right = panels(figure, 2)
     band(left, data["k"], data["half"], "iterations", 0)
     band(right, data["k"], data["error"], "error", 1)
-    left.set(xscale="log", xlabel="columns k", ylabel="iterations", title="Until the error is below 1/2")
+    left.set(xlabel="columns k", ylabel="iterations", title="Until the error is below 1/2")
     log_log(right, "columns k", "relative error", "Where the plateau begins")
     right.set_ylim(np.median(data["error"]) / 30, np.median(data["error"]) * 30)
     for axes in (left, right):
-        axes.set_xticks(data["k"], [str(k) for k in data["k"]])
-        axes.minorticks_off()
+        ticks(axes, data["k"])
 
 
 # ---------------------------------------------------------------- XD1
@@ -225,7 +224,8 @@ def draw_xd(data, figure):
     for index, (name, curves) in enumerate(data["curves"].items()):
         for number, (t, error) in enumerate(curves):
             for axes in (left, right):
-                axes.plot(np.maximum(t, 1), np.maximum(error, 1e-13), color=COLORS[index], marker="", lw=0.7, alpha=0.6, label=labels[name] if number == 0 else None)
+                axes.plot(np.maximum(t, 1), np.maximum(error, 1e-13), color=COLORS[index], marker="", lw=0.7, alpha=0.6)
+        left.plot([], [], color=COLORS[index], marker="", label=labels[name])
     left.set(yscale="log", xlabel="iteration", ylabel="relative error", title="Linear rates are lines here")
     right.set(yscale="log", xscale="log", xlabel="iteration", title="Powers of the iteration are lines here")
     left.legend()
