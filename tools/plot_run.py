@@ -1,151 +1,109 @@
 #!/usr/bin/python3
-"""Draw a run: loss, errors, singular values, balance and angles over the iterations, the three phases shaded.
+"""Draw runs: loss, errors, singular values, balance and angles over the iterations.
 
-    tools/plot_run.py DIR                     # writes DIR/run.png
+    tools/plot_run.py DIR                     # one run, its three phases shaded: DIR/run.png
     tools/plot_run.py DIR -o figure.pdf       # or .svg, .png
-    tools/plot_run.py DIR --picture           # original, recovered and error as pictures; loss, error, spectrum
-    tools/plot_run.py DIR/replica_3           # one of many runs that advanced together, like any other
+    tools/plot_run.py gd nesterov -o two.png  # several runs in the same panels, with a legend; marks where phases begin
+    tools/plot_run.py sweep                   # many replicas: all residuals and errors, and what they came to
+    tools/plot_run.py sweep/replica_3         # one of them, like any run
 
-A run directory with many replicas gives the residuals and errors of all of them, and what they came to over what they
-differ in. One of them alone is drawn like any run.
+A run that goes on is drawn as far as it is. The iteration axis is logarithmic where the first two phases end in the first
+tenth of the run. Reads metrics.csv, or the history in checkpoint.h5 (such a file may be given in place of a directory), and
+X* where the problem file has it. Several runs: singular values are the r-th and the next one, r the rank of X* or the
+estimated one; angles are the larger one of left and right. Pictures of the matrices: tools/plot_matrix.py.
 
-The iteration axis is logarithmic where the first two phases end in the first tenth of the run.
-Reads DIR/metrics.csv, or the history in a checkpoint (DIR/checkpoint.h5, or such a file given instead of DIR).
-Works without a display."""
+Exit codes: 0, 64 wrong usage, 65 damaged, 66 missing, 73 cannot write."""
 
 import argparse
-import json
+import dataclasses
 import pathlib
 import re
 import sys
 
-import h5py
-import matplotlib
+sys.dont_write_bytecode = True
 
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-# Okabe and Ito's palette: told apart with any colour vision.
-BLUE, ORANGE, GREEN, RED, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
+import mxsense_plot as mp
+from mxsense_io import MISSING, WRONG, Error, read_metrics, read_problem, read_run
+
 PHASES = {1: ("1 alignment", "#E8F1F8"), 2: ("2 saddle avoidance", "#FDF1D6"), 3: ("3 refinement", "#E3F3EC")}
-STYLE = {
-    "font.size": 9, "axes.titlesize": 10, "axes.titlelocation": "left", "axes.labelsize": 9, "legend.fontsize": 8,
-    "axes.spines.top": False, "axes.spines.right": False, "lines.linewidth": 1.6, "legend.frameon": False,
-    "axes.axisbelow": True, "svg.fonttype": "none", "pdf.fonttype": 42,
-}
+FEW = 12  # rows: each is marked on its line
+MANY = len(mp.PALETTE)  # more lines than that get a colour scale, or thin lines
 
 
-def fail(text):
-    sys.exit(f"plot_run.py: {text}")
+@dataclasses.dataclass
+class Curve:
+    """The metrics of one run or replica, and what is known of it."""
+    label: str
+    metrics: dict
+    truth_values: np.ndarray  # singular values of X*, none where it is not known
+    rank: int = None
+    summary: dict = dataclasses.field(default_factory=dict)
+
+    @property
+    def diverged(self):
+        return self.summary.get("reason") == "diverged"
 
 
-def number_of(replica):
-    return int(re.fullmatch(r"replica_(\d+)", replica)[1])
+# ---------------------------------------------------------------- reading
 
 
-def is_replica(path):
-    """Is this the directory of one of many replicas?"""
-    return path.is_dir() and re.fullmatch(r"replica_\d+", path.resolve().name) and (path.resolve().parent / "config.yaml").is_file()
+def truth_of(run, given):
+    """Singular values of X*; none where no problem file has it."""
+    path = given or (run.problem if run is not None else None)
+    if path is None:
+        return np.zeros(0)
+    truth = read_problem(path).truth
+    if truth is None:
+        return np.zeros(0)
+    if isinstance(truth, tuple):
+        (_, left), (_, right) = (np.linalg.qr(side) for side in truth)
+        return np.linalg.svd(left @ right.T, compute_uv=False)
+    return np.linalg.svd(truth, compute_uv=False)
 
 
-def run_of(path):
-    """The directory with config.yaml and checkpoint.h5."""
-    return path.resolve().parent if is_replica(path) else path
+def has_full_rank(values, metrics):
+    """Of X*: then no rank is to be found, and every leading subspace is of little interest."""
+    shown = sum(bool(re.fullmatch(r"sigma_\d+", name)) for name in metrics)
+    return values.size > shown and values[-1] > 1e-8 * values[0]
 
 
-def read_table(path):
-    with open(path) as file:
-        names = file.readline().strip().split(",")
-        rows = [line.split(",") for line in file if line.endswith("\n")]
-    values = np.array([row for row in rows if len(row) == len(names)], dtype=float).reshape(-1, len(names))
-    return dict(zip(names, values.T))
+def curves_of(path, given):
+    """(run or None, a curve for each replica) of a run directory, a replica's directory or a checkpoint file."""
+    if path.is_file():
+        metrics = read_metrics(path)
+        return None, [Curve(path.name, checked(metrics, path), truth_of(None, given))]
+    run = read_run(path)
+    values = truth_of(run, given)
+    curves = []
+    for replica in range(run.replicas):
+        summary = run.summary_of(replica)
+        label = run.name if run.replicas == 1 else f"{run.name}, replica {replica}"
+        rank = int((values > 1e-8 * values[0]).sum()) if values.size else summary.get("rank_estimate")
+        curves.append(Curve(label, checked(run.metrics(replica), path), values, rank, summary))
+    return run, curves
 
 
-def read_group(group):
-    return {name: np.atleast_1d(column[()]).astype(float) for name, column in group.items()}
+def checked(metrics, path):
+    if metrics.get("iteration", np.zeros(0)).size == 0:
+        raise Error(f"{path}: holds no rows of metrics yet", MISSING)
+    return metrics
 
 
-def read_metrics(path):
-    """Columns of a run's metrics as arrays by name."""
-    if path.is_dir() and (path / "metrics.csv").is_file():
-        return read_table(path / "metrics.csv")
-    checkpoint = run_of(path) / "checkpoint.h5" if path.is_dir() else path
-    if not checkpoint.is_file():
-        fail(f"no metrics.csv and no checkpoint.h5 in {path}")
-    group = f"{path.resolve().name}/metrics" if is_replica(path) else "metrics"
-    with h5py.File(checkpoint, "r") as f:
-        if group not in f:
-            fail(f"{checkpoint} holds no {group}")
-        return read_group(f[group])
-
-
-def read_replicas(path):
-    """Metrics of each of many replicas; an empty list where there is one."""
-    if path.is_dir() and not (path / "metrics.csv").is_file():
-        names = sorted((p.parent.name for p in path.glob("replica_*/metrics.csv") if re.fullmatch(r"replica_\d+", p.parent.name)), key=number_of)
-        if names:
-            return [read_table(path / name / "metrics.csv") for name in names]
-    checkpoint = path / "checkpoint.h5" if path.is_dir() else path
-    if is_replica(path) or not checkpoint.is_file():
-        return []
-    with h5py.File(checkpoint, "r") as f:
-        names = sorted((name for name in f if re.fullmatch(r"replica_\d+", name)), key=number_of)
-        return [read_group(f[name]["metrics"]) for name in names]
-
-
-def read_factors(path):
-    folder = f"{path.resolve().name}/" if is_replica(path) else ""
-    with h5py.File(run_of(path) / "checkpoint.h5" if path.is_dir() else path, "r") as f:
-        if f"{folder}factors/U" not in f:
-            fail(f"{path} holds many replicas: give the directory of one, such as {path}/replica_0")
-        return f[f"{folder}factors/U"][()], f[f"{folder}factors/V"][()]
-
-
-def problem_path(path, given):
-    """The problem file: given, or named in the run's config.yaml."""
-    if given is not None:
-        return given
-    config = run_of(path) / "config.yaml"
-    if path.is_dir() and config.is_file():
-        found = re.search(r"^problem:\s*(.+?)\s*$", config.read_text(), re.MULTILINE)
-        if found:
-            name = pathlib.Path(found.group(1).strip("\"'"))
-            if name.is_file():
-                return name
-    return None
-
-
-def read_truth(problem):
-    """X* and the picture's mean grey level (0 if it is no picture); None where the file has no truth."""
-    if problem is None:
-        return None, 0.0
-    with h5py.File(problem, "r") as f:
-        mean = float(f.attrs.get("picture_mean", 0.0))
-        if "truth/X" in f:
-            return f["truth/X"][()], mean
-        if "truth/U" in f and "truth/V" in f:
-            return f["truth/U"][()] @ f["truth/V"][()].T, mean
-    return None, 0.0
-
-
-def summary_line(path):
-    if not (path.is_dir() and (path / "summary.json").is_file()):
-        return ""
-    summary = json.loads((path / "summary.json").read_text())
-    parts = [f"{summary.get('iterations')} iterations", f"ended by {summary.get('reason')}"]
+def outcome(summary):
+    parts = [f"{summary['iterations']} iterations, ended by {summary['reason']}"] if summary.get("reason") else ["not ended"]
     for key, text in (("relative_residual", "relative residual"), ("test_error", "relative error")):
         if isinstance(summary.get(key), (int, float)):
-            parts.append(f"{text} {summary[key]:.3g}")
+            parts.append(f"{text} {mp.number(float(f'{summary[key]:.3g}'))}")
     return ", ".join(parts)
 
 
-def picture_line(problem, truth):
-    with h5py.File(problem, "r") as f:
-        m = f["y"].shape[0]
-    return f"{truth.size} unknowns from {m} measurements ({m / truth.size:.1%})"
+# ---------------------------------------------------------------- one run
 
 
 def early_phases(metrics):
@@ -168,33 +126,35 @@ def shade_phases(axes, metrics):
     return seen
 
 
-def draw(axes, metrics, name, label, color, log=True, **how):
+def draw(axes, metrics, column, label, color, log=True, **how):
     """One column as a line; True if there was anything to draw."""
-    if name not in metrics:
-        return False
-    value = metrics[name]
+    value = metrics.get(column, np.full(metrics["iteration"].shape, np.nan))
     good = np.isfinite(value) & ((value > 0) if log else True)
     if not good.any():
         return False
-    marker = "o" if good.sum() == 1 else None
-    axes.plot(metrics["iteration"], np.where(good, value, np.nan), color=color, label=label, marker=marker, **how)
+    how = {"marker": "o" if good.sum() <= FEW else None, "ms": 3.5, **how}
+    axes.plot(metrics["iteration"], np.where(good, value, np.nan), color=color, label=label, **how)
     return True
 
 
-def finish(axes, metrics, title, ylabel, drawn, log=True):
+def name_panel(axes, title, ylabel, drawn, log=True):
     axes.set_title(title)
     axes.set_ylabel(ylabel)
     axes.set_xlabel("iteration")
+    mp.grid(axes)
     if not drawn:
-        axes.text(0.5, 0.5, "not defined for this run", transform=axes.transAxes, ha="center", color="0.4")
-        axes.set_yticks([])
+        mp.nothing(axes, "not defined here")
     elif log:
-        axes.set_yscale("log")
-    axes.grid(True, which="major", color="0.85", lw=0.6)
+        mp.log(axes, "y")
+
+
+def finish(axes, metrics, title, ylabel, drawn, log=True):
+    """Names, scales and phases of a panel of one run."""
+    name_panel(axes, title, ylabel, drawn, log)
     t = metrics["iteration"]
     if len(t) > 1 and early_phases(metrics):
-        axes.set_xscale("log")
         axes.set_xlim(t[t > 0][0], t[-1])
+        mp.log(axes, "x")
     elif len(t) > 1:
         axes.set_xlim(t[0], t[-1])
     return shade_phases(axes, metrics)
@@ -202,306 +162,301 @@ def finish(axes, metrics, title, ylabel, drawn, log=True):
 
 def draw_reference(axes, value, text, curve_end):
     """A dashed level with its name at the right, on the side where the curve does not end."""
-    axes.axhline(value, color="0.35", lw=0.9, ls=(0, (4, 3)), zorder=1.5)
+    axes.axhline(value, color=mp.GREY, lw=0.9, ls=(0, (4, 3)), zorder=1.5)
     below = value < curve_end < 1.3 * value
     axes.annotate(text, (1.0, value), xycoords=axes.get_yaxis_transform(), xytext=(-3, -2 if below else 2),
                   textcoords="offset points", ha="right", va="top" if below else "bottom", fontsize=7.5, color="0.25")
 
 
+def draw_best_ranks(axes, metrics, s):
+    """Errors of the best approximations of an X* of full rank."""
+    for r in (2, 5, 10, 20, 40):
+        if r < s.size:
+            best = np.sqrt((s[r:] ** 2).sum() / (s**2).sum())
+            draw_reference(axes, best, f"best rank {r}", metrics["test_error"][-1])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
 def draw_singular_values(axes, metrics, truth_values):
-    names = sorted((n for n in metrics if re.fullmatch(r"sigma_\d+", n)), key=lambda n: int(n[6:]))
+    names = sorted((n for n in metrics if re.fullmatch(r"sigma_\d+", n) and (metrics[n] > 0).any()), key=lambda n: int(n[6:]))
     colors = plt.get_cmap("viridis")(np.linspace(0.0, 0.85, max(len(names), 2)))
     drawn = False
-    for i, name in enumerate(names):
-        label = f"$\\sigma_{{{i + 1}}}$" if i in (0, len(names) - 1) else None
-        drawn |= draw(axes, metrics, name, label, colors[i], lw=1.2)
+    for i, column in enumerate(names):
+        label = f"$\\sigma_{{{column[6:]}}}$" if i in (0, len(names) - 1) else None
+        drawn |= draw(axes, metrics, column, label, colors[i], lw=1.2)
     for i, value in enumerate(truth_values[: len(names)]):
-        axes.axhline(value, color="0.35", lw=0.8, ls=(0, (4, 3)), zorder=1.5, label="of $X^*$" if i == 0 else None)
+        axes.axhline(value, color=mp.GREY, lw=0.8, ls=(0, (4, 3)), zorder=1.5, label="of $X^*$" if i == 0 else None)
     if drawn:
-        axes.legend(loc="lower right", ncol=3, handlelength=1.6, columnspacing=1.0)
+        axes.legend(loc="best", ncol=3, handlelength=1.6, columnspacing=1.0)
     return drawn
 
 
-def singular_values(truth):
-    return np.linalg.svd(truth, compute_uv=False) if truth is not None else np.zeros(0)
-
-
-def has_full_rank(s):
-    return s.size > 0 and s[-1] > 1e-8 * s[0]
-
-
-def draw_outcome(axes, metrics, truth):
-    """Loss, error and singular values; the set of phases seen."""
+def draw_outcome(axes, metrics, s):
+    """Loss, error and singular values; the set of phases seen. s: singular values of X*, or none."""
     loss, error, values = axes
-    s = singular_values(truth)
-
-    drawn = draw(loss, metrics, "loss", "training", BLUE)
-    if draw(loss, metrics, "validation_loss", "held out", ORANGE, ls="--"):
+    drawn = draw(loss, metrics, "loss", "training", mp.BLUE)
+    if draw(loss, metrics, "validation_loss", "held out", mp.ORANGE, ls=mp.DASHES[1]):
         loss.legend(loc="upper right")
-    seen = finish(loss, metrics, "Loss", "loss (units of $y^2$)", drawn)
+    seen = finish(loss, metrics, "Loss", mp.name("loss"), drawn)
 
-    drawn = draw(error, metrics, "test_error", None, BLUE)
-    seen |= finish(error, metrics, "Error of the matrix", r"$\Vert UV^T-X^*\Vert _F\,/\,\Vert X^*\Vert _F$", drawn)
-    if drawn and has_full_rank(s):
-        for r in (2, 5, 10, 20, 40):
-            if r < s.size:
-                best = np.sqrt((s[r:] ** 2).sum() / (s**2).sum())
-                draw_reference(error, best, f"best rank {r}", metrics["test_error"][-1])
-        error.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        error.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        error.yaxis.set_minor_formatter(NullFormatter())
+    drawn = draw(error, metrics, "test_error", None, mp.BLUE)
+    seen |= finish(error, metrics, "Error of the matrix", mp.name("test_error"), drawn)
+    if drawn and has_full_rank(s, metrics):
+        draw_best_ranks(error, metrics, s)
 
     drawn = draw_singular_values(values, metrics, s[s > 1e-8 * s[0]] if s.size else s)
     seen |= finish(values, metrics, "Leading singular values of $UV^T$", "singular value (units of $X$)", drawn)
     return seen
 
 
-def draw_mechanism(axes, metrics, truth):
+def draw_mechanism(axes, metrics, s):
     """Balance, angles and effective rank; the set of phases seen."""
     balance, angles, rank = axes
-    drawn = draw(balance, metrics, "grad_norm", r"gradient $\Vert (dU,dV)\Vert _F$", BLUE)
-    drawn |= draw(balance, metrics, "imbalance", r"imbalance $\Vert U^TU-V^TV\Vert _2$", RED, ls="--")
+    drawn = draw(balance, metrics, "grad_norm", r"gradient $\Vert (dU,dV)\Vert _F$", mp.BLUE)
+    drawn |= draw(balance, metrics, "imbalance", r"imbalance $\Vert U^TU-V^TV\Vert _2$", mp.RED, ls=mp.DASHES[1])
     if drawn:
         balance.legend(loc="best")
     seen = finish(balance, metrics, "Gradient and balance of the factors", "norm", drawn)
 
+    columns = (("angle_left", "left, to $X^*$", mp.BLUE, "-"), ("angle_right", "right, to $X^*$", mp.SKY, "-"),
+               ("angle_data_left", "left, to $A^*(y)$", mp.RED, mp.DASHES[1]),
+               ("angle_data_right", "right, to $A^*(y)$", mp.ORANGE, mp.DASHES[1]))
     drawn = False
-    full_rank = has_full_rank(singular_values(truth))  # then every subspace is the whole space
-    columns = (("angle_left", "left, to $X^*$", BLUE, "-"), ("angle_right", "right, to $X^*$", SKY, "-"),
-               ("angle_data_left", "left, to $A^*(y)$", RED, "--"),
-               ("angle_data_right", "right, to $A^*(y)$", ORANGE, "--"))
-    for name, label, color, style in () if full_rank else columns:
-        drawn |= draw(angles, metrics, name, label, color, ls=style)
+    for column, label, color, style in () if has_full_rank(s, metrics) else columns:
+        drawn |= draw(angles, metrics, column, label, color, ls=style)
     if drawn:
         angles.legend(loc="best")
     seen |= finish(angles, metrics, "Leading singular subspaces of $UV^T$", "largest principal angle (rad)", drawn)
 
-    drawn = draw(rank, metrics, "effective_rank", None, GREEN, log=False)
+    drawn = draw(rank, metrics, "effective_rank", None, mp.GREEN, log=False)
     seen |= finish(rank, metrics, "Effective rank of $UV^T$", "exp(entropy of the spectrum)", drawn, log=False)
     if drawn:
-        rank.set_ylim(bottom=0)
+        rank.set_ylim(0, 1.1 * np.nanmax(metrics["effective_rank"]))
     return seen
 
 
-def report_picture(relative, truth, mean):
-    """Say what the error amounts to: the rank whose best approximation is as good."""
-    s2 = np.linalg.svd(truth, compute_uv=False) ** 2
-    best = np.sqrt(np.cumsum(s2[::-1])[::-1] / s2.sum())  # best[r]: error of the best approximation of rank r
-    r = int(np.searchsorted(-best, -relative))
-    text = f"relative error {relative:.3f}"
-    if mean != 0.0:
-        with_mean = relative * np.linalg.norm(truth) / np.linalg.norm(truth + mean)
-        text += f" ({with_mean:.3f} with the mean grey level counted in)"
-    if 0 < r < best.size:
-        text += f"; best approximations of X* itself: {best[r - 1]:.3f} with rank {r - 1}, {best[r]:.3f} with rank {r}"
-    print(text)
+def phase_legend(figure, seen):
+    mp.legend_below(figure, handles=[Patch(facecolor=PHASES[p][1], edgecolor="0.7", lw=0.5, label=PHASES[p][0]) for p in sorted(seen)])
 
 
-def draw_picture(axes, factors, truth, mean):
-    U, V = factors
-    if truth is None or truth.shape != (U.shape[0], V.shape[0]):
-        fail("--picture needs the problem file with /truth of the same shape: give it with --problem")
-    recovered = U @ V.T
-    error = recovered - truth
-    relative = np.linalg.norm(error) / np.linalg.norm(truth)
-    low, high = (0.0, 1.0) if mean != 0.0 else (truth.min(), truth.max())
-    for at, image, title in ((axes[0], truth + mean, f"Original, {truth.shape[0]} x {truth.shape[1]}"),
-                             (axes[1], recovered + mean, f"Recovered, {U.shape[1]} columns")):
-        at.imshow(image, cmap="gray", vmin=low, vmax=high, interpolation="nearest")
-        at.set_title(title)
-    limit = max(float(np.percentile(np.abs(error), 99.5)), np.finfo(float).tiny)
-    shown = axes[2].imshow(error, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    axes[2].set_title(f"Recovered - original, relative error {relative:.3f}")
-    bar = axes[2].figure.colorbar(shown, ax=axes[2], fraction=0.046, pad=0.03)
-    bar.set_label("grey level" if mean != 0.0 else "units of $X$")
-    report_picture(relative, truth, mean)
-    for at in axes:
-        at.set_xticks([])
-        at.set_yticks([])
-        for spine in at.spines.values():
-            spine.set_visible(False)
+def plot_one(curve):
+    figure, axes = mp.figure(2, 3)
+    seen = draw_outcome(axes[0], curve.metrics, curve.truth_values) | draw_mechanism(axes[1], curve.metrics, curve.truth_values)
+    phase_legend(figure, seen)
+    return figure, f"{curve.label}: {outcome(curve.summary)}" if curve.summary else curve.label
+
+
+# ---------------------------------------------------------------- several runs
+
+
+def phase_starts(metrics):
+    """Rows at which phases 2 and 3 begin."""
+    phase = metrics.get("phase", np.zeros(0))
+    return {p: int(np.argmax(phase == p)) for p in (2, 3) if (phase == p).any() and phase[0] != p}
+
+
+def draw_compared(axes, curves, looks, columns, title, ylabel, log=True):
+    """The first column of each curve as its line, the second, thinner; ends and beginnings of phases marked."""
+    drawn = False
+    for curve, look in zip(curves, looks):
+        values = [column(curve) if callable(column) else curve.metrics.get(column) for column in columns]
+        for value, width in zip(values, (1.6, 0.8)):
+            if value is None:
+                continue
+            good = np.isfinite(value) & ((value > 0) if log else True)
+            if not good.any():
+                continue
+            drawn = True
+            t, shown = curve.metrics["iteration"], np.where(good, value, np.nan)
+            axes.plot(t, shown, color=look["color"], ls=look["ls"], lw=width)
+            if width == 1.6:
+                last = np.flatnonzero(good)[-1]
+                axes.plot(t[last], value[last], color=look["color"], marker="x" if curve.diverged else look["marker"], ls="none", ms=5.5, zorder=4)
+                for phase, row in phase_starts(curve.metrics).items():
+                    axes.plot(t[row], shown[row], marker="|" if phase == 2 else "d", color=look["color"], mfc="white", ms=8 if phase == 2 else 5,
+                              mew=1.2, ls="none", zorder=3)
+    name_panel(axes, title, ylabel, drawn, log)
+
+
+def singular_value(offset):
+    def column(curve):
+        return curve.metrics.get(f"sigma_{curve.rank + offset}") if curve.rank else None
+    return column
+
+
+def larger_angle(curve):
+    sides = [curve.metrics[column] for column in ("angle_left", "angle_right") if column in curve.metrics]
+    if not sides or np.isnan(sides).all():
+        sides = [curve.metrics[column] for column in ("angle_data_left", "angle_data_right") if column in curve.metrics]
+    return np.maximum(*sides) if len(sides) == 2 else None
+
+
+def plot_compared(curves):
+    figure, axes = mp.figure(2, 3)
+    looks = mp.lines(len(curves))
+    panels = ((("loss",), "Loss", mp.name("loss"), True), (("test_error",), "Error of the matrix", mp.name("test_error"), True),
+              ((singular_value(0), singular_value(1)), "Singular values $r$ and $r+1$ (thin) of $UV^T$", "singular value (units of $X$)", True),
+              (("validation_loss",), "Held-out loss", mp.name("loss"), True),
+              (("imbalance",), "Balance of the factors", r"$\Vert U^TU-V^TV\Vert _2$", True),
+              ((larger_angle,), "Leading singular subspaces of $UV^T$", "largest principal angle (rad)", True))
+    if not any(np.isfinite(curve.metrics.get("validation_loss", np.nan)).any() for curve in curves):
+        panels = (*panels[:3], (("effective_rank",), "Effective rank of $UV^T$", "exp(entropy of the spectrum)", False), *panels[4:])
+    for panel, (columns, title, ylabel, log) in zip(axes.ravel(), panels):
+        draw_compared(panel, curves, looks, columns, title, ylabel, log)
+    for panel in axes.ravel():
+        ends = [curve.metrics["iteration"][-1] for curve in curves]
+        if max(ends) > 30 * max(1, min(ends)):
+            panel.set_xscale("symlog", linthresh=10, linscale=0.6)
+            panel.set_xlim(left=0)
+            panel.xaxis.set_minor_locator(NullLocator())
+    handles = [Line2D([], [], label=curve.label, **look) for curve, look in zip(curves, looks)]
+    seen = {phase for curve in curves for phase in phase_starts(curve.metrics)}
+    marks = {2: ("|", "phase 2 begins: saddle avoidance"), 3: ("d", "phase 3 begins: refinement")}
+    handles += [Line2D([], [], color=mp.GREY, marker=marks[p][0], mfc="white", ls="none", label=marks[p][1]) for p in sorted(seen)]
+    if any(curve.diverged for curve in curves):
+        handles.append(Line2D([], [], color=mp.GREY, marker="x", ls="none", label="diverged"))
+    mp.legend_below(figure, handles=handles)
+    return figure, ""
 
 
 # ---------------------------------------------------------------- many replicas
 
-PALETTE = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY, "#000000", "#7F7F7F")
-SYMBOLS = {"alpha": "start scale $\\alpha$", "step": "step $\\mu$", "k": "columns $k$", "seed": "seed"}
 
-
-def settings_of(path, count):
+def what_differs(run):
     """Values of alpha, step, k and seed for each replica, of those that differ."""
-    config = path / "config.yaml"
-    text = config.read_text() if path.is_dir() and config.is_file() else ""
-    given = dict(re.findall(r"^(alpha|step|k|seed): (.*)$", text, re.MULTILINE))
-    lists = {key: [float(v) for v in given[key][1:-1].split(",")] for key in SYMBOLS if given.get(key, "").startswith("[")}
-    lists = {key: values for key, values in lists.items() if len(values) == count and len(set(values)) > 1}
-    return lists or {"seed": [float(given.get("seed", 0)) + r for r in range(count)]}
+    given = [run.settings_of(replica) for replica in range(run.replicas)]
+    values = {key: [one.get(key) for one in given] for key in ("alpha", "step", "k", "seed")}
+    values = {key: [float(value) for value in column] for key, column in values.items()
+              if all(isinstance(value, (int, float)) for value in column) and len(set(column)) > 1}
+    return values or {"replica": [float(replica) for replica in range(run.replicas)]}
 
 
-def residual_factors(path, replicas):
-    """sqrt(loss) to relative residual, the same for all; None where no summary tells."""
-    summary = path / "summary.json"
-    if not (path.is_dir() and summary.is_file()):
-        return None
-    for one in json.loads(summary.read_text()).get("replicas", []):
-        if one.get("loss") and one.get("relative_residual"):
-            return one["relative_residual"] / np.sqrt(one["loss"])
+def residual_factor(curves):
+    """From sqrt(loss) to the relative residual, the same for all; None where no summary tells."""
+    for curve in curves:
+        if curve.summary.get("loss") and curve.summary.get("relative_residual"):
+            return curve.summary["relative_residual"] / np.sqrt(curve.summary["loss"])
     return None
 
 
-def diverged_of(path, count):
-    summary = path / "summary.json"
-    listed = json.loads(summary.read_text()).get("replicas", []) if path.is_dir() and summary.is_file() else []
-    return [r < len(listed) and listed[r].get("reason") == "diverged" for r in range(count)]
-
-
-def colors_of(values):
-    """A color for each replica, and the scale where there are too many for a legend."""
-    if len(values) <= len(PALETTE):
-        return list(PALETTE[: len(values)]), None
-    norm = matplotlib.colors.LogNorm if min(values) > 0 and max(values) > 20 * min(values) else matplotlib.colors.Normalize
-    scale = matplotlib.cm.ScalarMappable(norm(min(values), max(values)), matplotlib.colors.ListedColormap(plt.get_cmap("viridis")(np.linspace(0, 0.9, 256))))
-    return [scale.to_rgba(value) for value in values], scale
-
-
-def draw_lines(axes, replicas, values, colors, labels, diverged):
-    """One line for each replica, in the color of what it differs in."""
-    width = 1.6 if len(replicas) <= len(PALETTE) else 0.8
+def draw_lines(axes, curves, values, looks):
+    """One line for each replica."""
     drawn = False
-    for metrics, value, color, label, lost in zip(replicas, values, colors, labels, diverged):
+    for curve, value, look in zip(curves, values, looks):
         good = np.isfinite(value) & (value > 0)
         if not good.any():
             continue
         drawn = True
-        t = metrics["iteration"]
-        axes.plot(t, np.where(good, value, np.nan), color=color, lw=width, label=label, ls="--" if lost else "-")
-        end = np.flatnonzero(good)[-1]
-        axes.plot(t[end], value[end], color=color, marker="x" if lost else "o", ms=6 if lost else 3.5, ls="none", zorder=3)
+        t, end = curve.metrics["iteration"], np.flatnonzero(good)[-1]
+        axes.plot(t, np.where(good, value, np.nan), color=look["color"], lw=1.6 if len(curves) <= MANY else 0.8, label=curve.label,
+                  ls=mp.DASHES[1] if curve.diverged else "-")
+        axes.plot(t[end], value[end], color=look["color"], marker="x" if curve.diverged else look["marker"],
+                  ms=6 if curve.diverged else 4.5 if len(curves) <= MANY else 3, ls="none", zorder=3)
     return drawn
 
 
-def finish_lines(axes, title, ylabel, drawn):
-    axes.set_title(title)
-    axes.set_ylabel(ylabel)
-    axes.set_xlabel("iteration")
-    if drawn:
-        axes.set_yscale("log")
-        axes.margins(x=0.02)
-    else:
-        axes.text(0.5, 0.5, "not defined for these runs", transform=axes.transAxes, ha="center", color="0.4")
-        axes.set_yticks([])
-    axes.grid(True, which="major", color="0.85", lw=0.6)
-
-
-def draw_outcomes(axes, key, values, ends, colors, diverged, ylabel):
+def draw_ends(axes, key, values, ends, curves, looks, ylabel):
     """What each replica came to, over what they differ in."""
-    good = [r for r, end in enumerate(ends) if np.isfinite(end) and end > 0 and not diverged[r]]
+    good = [r for r, end in enumerate(ends) if np.isfinite(end) and end > 0 and not curves[r].diverged]
     for r in good:
-        axes.plot(values[r], ends[r], color=colors[r], marker="o", ms=6 if len(ends) <= len(PALETTE) else 4, ls="none", zorder=3)
-    for r in (r for r, lost in enumerate(diverged) if lost):
-        axes.plot(values[r], 0.97, color=colors[r], marker="x", ms=7, ls="none", transform=axes.get_xaxis_transform(), zorder=3)
-    if any(diverged):
-        axes.set_title("What they came to (x: diverged)")
-    else:
-        axes.set_title("What they came to")
-    axes.set_xlabel(SYMBOLS[key])
+        axes.plot(values[r], ends[r], color=looks[r]["color"], marker=looks[r]["marker"], ms=6 if len(ends) <= MANY else 4, ls="none", zorder=3)
+    lost = [r for r, curve in enumerate(curves) if curve.diverged]
+    for r in lost:
+        axes.plot(values[r], 0.97, color=looks[r]["color"], marker="x", ms=7, ls="none", transform=axes.get_xaxis_transform(), zorder=3)
+    axes.set_title("What they came to (x: diverged)" if lost else "What they came to")
+    axes.set_xlabel(mp.name(key))
     axes.set_ylabel(ylabel)
-    if good:
-        axes.set_yscale("log")
-    if min(values) > 0 and max(values) > 20 * min(values):
-        axes.set_xscale("log")
-    elif key in ("k", "seed"):
-        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.margins(x=0.06, y=0.12)
-    axes.grid(True, which="major", color="0.85", lw=0.6)
+    if good:
+        mp.log(axes, "y")
+    if min(values) > 0 and max(values) > 20 * min(values):
+        mp.log(axes, "x")
+    elif key in ("k", "seed", "replica"):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    mp.grid(axes)
 
 
-def plot_replicas(path, replicas, title, output, dpi):
-    count = len(replicas)
-    settings = settings_of(path, count)
+def looks_of(values):
+    """A colour and marker for each replica, and the scale where there are too many for a legend."""
+    if len(values) <= MANY:
+        return mp.lines(len(values)), None
+    colors, scale = mp.shades(values)
+    return [{"color": color, "marker": "o"} for color in colors], scale
+
+
+def plot_replicas(run, curves):
+    settings = what_differs(run)
     key = next(iter(settings))
-    colors, scale = colors_of(settings[key])
-    labels = [f"{r}: " + ", ".join(f"{name} {values[r]:g}" for name, values in settings.items()) for r in range(count)]
-    diverged = diverged_of(path, count)
-    factor = residual_factors(path, replicas)
-    residuals = [(1.0 if factor is None else factor) * (metrics["loss"] if factor is None else np.sqrt(metrics["loss"])) for metrics in replicas]
-    errors = [metrics.get("test_error", np.full_like(metrics["loss"], np.nan)) for metrics in replicas]
-    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(11.5, 4.0), layout="constrained")
-    residual_name = "loss" if factor is None else r"relative residual $\Vert R\Vert\,/\,\Vert y\Vert$"
-    drawn = draw_lines(left, replicas, residuals, colors, labels, diverged)
-    finish_lines(left, "Loss" if factor is None else "Residual", residual_name, drawn)
-    error_name = r"$\Vert UV^T-X^*\Vert _F\,/\,\Vert X^*\Vert _F$"
-    has_error = draw_lines(middle, replicas, errors, colors, labels, diverged)
-    finish_lines(middle, "Error of the matrix", error_name, has_error)
-    ends = [values[-1] if values.size else np.nan for values in (errors if has_error else residuals)]
-    draw_outcomes(right, key, settings[key], ends, colors, diverged, error_name if has_error else residual_name)
+    looks, scale = looks_of(settings[key])
+    for replica, curve in enumerate(curves):
+        curve.label = f"{replica}: " + ", ".join(f"{mp.short(column)} {mp.number(values[replica])}" for column, values in settings.items())
+    factor = residual_factor(curves)
+    residuals = [curve.metrics["loss"] if factor is None else factor * np.sqrt(curve.metrics["loss"]) for curve in curves]
+    errors = [curve.metrics.get("test_error", np.full_like(curve.metrics["loss"], np.nan)) for curve in curves]
+    figure, (left, middle, right) = mp.figure(1, 3, size=(3.85, 3.4))
+    residual_name = mp.name("loss" if factor is None else "relative_residual")
+    drawn = draw_lines(left, curves, residuals, looks)
+    name_panel(left, "Loss" if factor is None else "Residual", residual_name, drawn)
+    has_error = draw_lines(middle, curves, errors, looks)
+    name_panel(middle, "Error of the matrix", mp.name("test_error"), has_error)
+    ends = [values[-1] for values in (errors if has_error else residuals)]
+    draw_ends(right, key, settings[key], ends, curves, looks, mp.name("test_error") if has_error else residual_name)
     if scale is None:
-        handles, names = left.get_legend_handles_labels()
-        columns = 4 if max(map(len, names), default=0) < 28 else 2
-        band = (0.2 + 0.19 * -(-len(names) // columns)) / figure.get_figheight()
-        figure.get_layout_engine().set(rect=(0, band, 1, 1 - band))
-        figure.legend(handles, names, loc="lower center", ncol=columns, borderaxespad=0.2)
+        mp.legend_below(figure, left)
     else:
-        figure.colorbar(scale, ax=right, label=SYMBOLS[key], pad=0.02)
-    figure.suptitle(title, fontsize=11)
-    figure.savefig(output, dpi=dpi)
-    print(f"written {output}")
+        figure.colorbar(scale, ax=right, label=mp.name(key), pad=0.02)
+    line = outcome(run.summary).replace("relative residual", "best relative residual")
+    return figure, f"{run.name}: {run.replicas} replicas, {line}"
+
+
+# ---------------------------------------------------------------- the command
+
+
+def label_curves(curves, paths, given):
+    """Names of several runs: given, or those of the directories, longer where two are the same."""
+    if given:
+        if len(given) != len(curves):
+            raise Error(f"--labels: {len(given)} labels for {len(curves)} runs", WRONG)
+        for curve, label in zip(curves, given):
+            curve.label = label
+    elif len({curve.label for curve in curves}) < len(curves) and len(curves) == len(paths):
+        for curve, path in zip(curves, paths):
+            curve.label = str(path)
+
+
+def plot(arguments):
+    output = mp.output_path(arguments.output) if arguments.output else None
+    for path in arguments.runs:
+        if not path.exists():
+            raise Error(f"{path}: no such file or directory", MISSING)
+    if arguments.problem is not None and not arguments.problem.is_file():
+        raise Error(f"{arguments.problem}: no such file", MISSING)
+    if output is None and len(arguments.runs) > 1:
+        raise Error("-o: say where to draw several runs", WRONG)
+    found = [curves_of(path, arguments.problem) for path in arguments.runs]
+    run, curves = found[0]
+    if len(found) > 1:
+        curves = [curve for _, some in found for curve in some]
+        label_curves(curves, arguments.runs, arguments.labels)
+        figure, title = plot_compared(curves)
+    elif len(curves) > 1:
+        figure, title = plot_replicas(run, curves)
+    else:
+        figure, title = plot_one(curves[0])
+    mp.title(figure, title if arguments.title is None else arguments.title)
+    first = arguments.runs[0]
+    mp.save(figure, output or (first if first.is_dir() else first.parent) / "run.png", "plot_run.py", arguments.dpi)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=pathlib.Path, help="run directory, or a checkpoint file")
-    parser.add_argument("-o", "--output", type=pathlib.Path, help="default: run.png in the run directory")
-    parser.add_argument("--picture", action="store_true", help="X* and what was recovered as pictures, and the first row of panels")
-    parser.add_argument("--problem", type=pathlib.Path, help="problem file, if not where config.yaml says")
-    parser.add_argument("--title", help="default: name and outcome of the run")
-    parser.add_argument("--dpi", type=int, default=120)
-    arguments = parser.parse_args()
-    if not arguments.run.exists():
-        fail(f"no such file or directory: {arguments.run}")
-    if arguments.problem is not None and not arguments.problem.is_file():
-        fail(f"no such file: {arguments.problem}")
-
-    plt.rcParams.update(STYLE)
-    output = arguments.output
-    if output is None:
-        output = (arguments.run if arguments.run.is_dir() else arguments.run.parent) / "run.png"
-    replicas = read_replicas(arguments.run)
-    if replicas and not arguments.picture:
-        line = f"{len(replicas)} replicas, " + summary_line(arguments.run).replace("relative residual", "best relative residual")
-        title = arguments.title or f"{arguments.run.resolve().name}: {line.rstrip(', ')}"
-        plot_replicas(arguments.run, replicas, title, output, arguments.dpi)
-        return
-    if replicas:
-        fail(f"{arguments.run} holds many replicas: give the directory of one, such as {arguments.run}/replica_0")
-
-    metrics = read_metrics(arguments.run)
-    if metrics["iteration"].size == 0:
-        fail(f"{arguments.run} holds no metrics rows yet")
-    problem = problem_path(arguments.run, arguments.problem)
-    truth, mean = read_truth(problem)
-    heights = [1.45, 1.0] if arguments.picture else [1.0, 1.0]
-    figure, grid = plt.subplots(len(heights), 3, figsize=(11.5, 2.9 * sum(heights) + 0.7),
-                                gridspec_kw={"height_ratios": heights}, layout="constrained")
-    if arguments.picture:
-        draw_picture(grid[0], read_factors(arguments.run), truth, mean)
-        seen = draw_outcome(grid[1], metrics, truth)
-    else:
-        seen = draw_outcome(grid[0], metrics, truth) | draw_mechanism(grid[1], metrics, truth)
-    handles = [Patch(facecolor=PHASES[p][1], edgecolor="0.7", lw=0.5, label=PHASES[p][0]) for p in sorted(seen)]
-    if handles:
-        band = 0.3 / figure.get_figheight()
-        figure.get_layout_engine().set(rect=(0, band, 1, 1 - band))
-        figure.legend(handles=handles, loc="lower center", ncol=3, handlelength=3.0, borderaxespad=0.2)
-    name = arguments.run.resolve().name
-    if is_replica(arguments.run):
-        name = f"{run_of(arguments.run).name}, replica {number_of(name)}"
-    if arguments.picture:
-        name = picture_line(problem, truth)
-    title = arguments.title or ": ".join(t for t in (name, summary_line(arguments.run)) if t)
-    figure.suptitle(title, fontsize=11)
-    figure.savefig(output, dpi=arguments.dpi)
-    print(f"written {output}")
+    parser.add_argument("runs", nargs="+", metavar="RUN", type=pathlib.Path, help="run directory, replica_<r> in one, or a checkpoint file")
+    mp.add_output(parser, "run.png in the run directory; needed for several runs")
+    parser.add_argument("--labels", nargs="+", metavar="TEXT", help="of several runs, in their order (default: names of the directories)")
+    parser.add_argument("--problem", type=pathlib.Path, metavar="FILE", help="problem file, if not where config.yaml says")
+    mp.run(parser, plot)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ mpirun -np "$ranks" build/mxsense solve jobs/picture.yaml --problem "$out/pictur
   -o "$out/run"
 
 say "drawing"
-tools/plot_run.py "$out/run" --picture -o "$out/picture.png"
+tools/plot_matrix.py "$out/run" --curves -o "$out/picture.png"
 tools/plot_run.py "$out/run" -o "$out/run.png"
 printf '\nlook at %s\n' "$out/picture.png"
 printf 'done in %d s\n' $((SECONDS - started))
