@@ -76,8 +76,9 @@ class Report(Case):
         self.assertEqual(process.returncode, 75, err)
         code, _, err = verify("-o", self.dir / "cut", "--size", "tiny", "--cards", "P1-b")
         self.assertEqual(code, 0, err)
-        tables = [[line.split(",")[:20] for line in (self.dir / name / "P1-b" / "table.csv").read_text().splitlines()] for name in ("whole", "cut")]
-        self.assertEqual(*tables)
+        whole, cut = (core.mxsense_io.read_table(self.dir / name / "P1-b" / "table.csv") for name in ("whole", "cut"))
+        for name in ("alpha", "max_iterations", "reason", "iterations", "loss", "test_error", "relative_residual"):
+            self.assertEqual(list(whole[name]), list(cut[name]), name)
 
     def test_usage(self):
         for words, text in ((("--cards", "P9"), "no card P9"), (("--size", "huge"), "huge"), (("--ranks", "0"), "--ranks")):
@@ -91,7 +92,8 @@ class Report(Case):
     def test_failure_of_the_program(self):
         """What goes wrong in a run is told, with its exit code."""
         code, _, err = verify("-o", self.dir / "out", "--size", "tiny", "--cards", "P1-e", "--program", "/bin/false")
-        self.assertEqual(code, 1 if "Traceback" in err else 1, err)
+        self.assertEqual(code, 1, err)
+        self.assertNotIn("Traceback", err)
         self.assertIn("exit code 1", err)
 
 
@@ -119,14 +121,16 @@ def like_p1a():
 def like_p1b():
     step = np.array([1 / 16, 1 / 8, 1 / 4, 1 / 2])
     largest = np.stack([np.array([0.1, 0.01 * mu, 0.01 * mu]) for mu in step])
-    return {"step": step, "alpha": np.array([1e-1, 1e-4, 1e-6]), "largest": spread(largest), "first": spread(np.tile([0.1, 1e-7, 1e-11], (4, 1)))}
+    return {"step": step, "alpha": np.array([1e-1, 1e-4, 1e-6]), "largest": spread(largest),
+            "first": spread(np.tile([0.1, 1e-7, 1e-11], (4, 1)))}
 
 
 def like_p1c():
     s3 = np.array([0.75, 0.5, 0.3, 0.15])
     spectrum = np.stack([np.array([1.0, 1.0, s, s]) for s in s3])[:, None].repeat(20, axis=1)
     p = asymmetric.exponent(spectrum[:, 0], 0.25, 2)
-    return {"m": np.array([400.0, 800, 2400, 6000]), "alpha": ALPHA[2:], "step": 0.25, "rank": 2, "spectrum": spectrum, "error": spread(ALPHA[2:]**p[:, None])}
+    return {"m": np.array([400.0, 800, 2400, 6000]), "alpha": ALPHA[2:], "step": 0.25, "rank": 2, "spectrum": spectrum,
+            "error": spread(ALPHA[2:]**p[:, None])}
 
 
 def like_p1d():
@@ -136,11 +140,13 @@ def like_p1d():
 
 def like_p1e():
     small, large = np.full(3, 1e-15), np.full(3, 1e-2)
-    return {"method": np.array(["gd", "nesterov"]), **{name: np.stack([small, large]) for name in ("coupling", "drift")}, "moved": np.stack([large, large])}
+    return {"method": np.array(["gd", "nesterov"]), **{name: np.stack([small, large]) for name in ("coupling", "drift")},
+            "moved": np.stack([large, large])}
 
 
 def like_p1f():
-    return {"k": np.array([5, 10, 20]), "rank": 3, "found": np.full((3, 20), 3.0), "before": spread([80, 80, 80]), "after": spread([150, 150, 150]), "plain": spread([1e-3, 2e-3, 3e-3])}
+    return {"k": np.array([5, 10, 20]), "rank": 3, "found": np.full((3, 20), 3.0), "before": spread([80, 80, 80]),
+            "after": spread([150, 150, 150]), "plain": spread([1e-3, 2e-3, 3e-3])}
 
 
 def like_p2a():
@@ -152,16 +158,19 @@ def like_p2b():
     dip = 0.2 * np.clip(np.abs(t - 45) / 40, 0.005, 1.0)
     small = {"data": np.where(t > 90, 0.2, dip), "truth": np.where(t < 60, 0.2, 1e-3), "error": np.where(t < 60, 1.0, 1e-6)}
     large = {"data": np.full(141, 0.19), "truth": np.full(141, 0.1), "error": np.where(t < 5, 1.0, 0.1)}
-    return {"alpha": np.array([1e-1, 1e-6]), "between": np.full(20, 0.2), **{name: np.stack([large[name], small[name]])[:, None].repeat(20, axis=1) for name in small}}
+    return {"alpha": np.array([1e-1, 1e-6]), "between": np.full(20, 0.2),
+            **{name: np.stack([large[name], small[name]])[:, None].repeat(20, axis=1) for name in small}}
 
 
 def like_p2c():
-    return {"k": np.array([6, 20, 80]), "half": np.array([52, 51, 50.0])[:, None] + np.arange(20) % 3, "error": spread([1e-6, 1.1e-6, 1e-6])}
+    return {"k": np.array([6, 20, 80]), "half": np.array([52, 51, 50.0])[:, None] + np.arange(20) % 3,
+            "error": spread([1e-6, 1.1e-6, 1e-6])}
 
 
 def like_xd1():
     seeds = range(10)
-    return {"alpha": np.array([0.5, 0.25]), "curves": {"large": [decay(T, 0.016) for _ in seeds], "medium": [decay(T, 0.004) for _ in seeds],
+    return {"alpha": np.array([0.5, 0.25]), "curves": {"large": [decay(T, 0.016) for _ in seeds],
+                                                       "medium": [decay(T, 0.004) for _ in seeds],
             "same": [(T, 1 / T) for _ in seeds], "exact": [decay(T, 0.05) for _ in seeds]}}
 
 
@@ -171,28 +180,33 @@ def like_j1():
     def curve(depth):
         return np.stack([t, *(np.maximum(np.minimum(1, np.abs(t - at) / 10), depth) for at in (10, 20, 30))], axis=-1)
     depths = np.array([[0.5, 0.1, 0.05], [0.3, 0.05, 0.01]])
-    return {"m": np.array([4.0, 20]), "alpha": np.array([1, 0.1, 1e-3]), "curves": np.stack([[[curve(d)] * 20 for d in row] for row in depths])}
+    return {"m": np.array([4.0, 20]), "alpha": np.array([1, 0.1, 1e-3]),
+            "curves": np.stack([[[curve(d)] * 20 for d in row] for row in depths])}
 
 
 def like_t2():
-    return {"condition": np.array([1.0, 5, 20]), "method": np.array(["scaled_gd", "gd"]), "to": spread([[80, 80], [80, 300], [82, 1200]], width=0.01), "to_more": spread([120, 120, 125], width=0.01)}
+    return {"condition": np.array([1.0, 5, 20]), "method": np.array(["scaled_gd", "gd"]),
+            "to": spread([[80, 80], [80, 300], [82, 1200]], width=0.01), "to_more": spread([120, 120, 125], width=0.01)}
 
 
 def like_t5():
     c = np.array([1.0, 5, 10, 20, 40])
     to = np.stack([60 * c, np.full(5, 70), np.full(5, 50)], axis=-1)
-    return {"condition": c, "method": np.array(["gd", "scaled_gd", "agn"]), "to": spread(to), "passes": spread(to, width=0), "iterations": spread(to, width=0), "iteration_s": spread(to * 0 + 1e-3)}
+    return {"condition": c, "method": np.array(["gd", "scaled_gd", "agn"]), "to": spread(to), "passes": spread(to, width=0),
+            "iterations": spread(to, width=0), "iteration_s": spread(to * 0 + 1e-3)}
 
 
 def like_d1():
     best = np.full((2, 3), 0.1)
-    return {"noise": np.array([0.1, 0.3]), "k": np.array([3, 6, 20]), "best": spread(best), "picked": spread(best * 1.01), "final": spread(best * [1, 1.6, 2.5]), "rate": spread(np.full((2, 1), 0.09))}
+    return {"noise": np.array([0.1, 0.3]), "k": np.array([3, 6, 20]), "best": spread(best), "picked": spread(best * 1.01),
+            "final": spread(best * [1, 1.6, 2.5]), "rate": spread(np.full((2, 1), 0.09))}
 
 
 def like_gn1():
     rate = np.array([[[0.2, 0.0], [0.1, 0.0]], [[1, 0.2], [0.9, 0.2]], [[1, 0.8], [1, 0.6]], [[1, 1], [1, 1]]])
     ok = np.arange(20) / 20 < rate[..., None]
-    return {"rho": np.array([1.05, 1.2, 1.5, 2.5]), "condition": np.array([1.0, 1e4]), "init": np.array(["spectral", "random"]), "error": np.where(ok, 1e-9, 0.5), "iterations": np.where(ok, 8, 60)}
+    return {"rho": np.array([1.05, 1.2, 1.5, 2.5]), "condition": np.array([1.0, 1e4]), "init": np.array(["spectral", "random"]),
+            "error": np.where(ok, 1e-9, 0.5), "iterations": np.where(ok, 8, 60)}
 
 
 def changed(data, name, function):
@@ -214,7 +228,8 @@ LIES = {
         "it grows with the root of the step": lambda d: changed(d, "largest", np.sqrt),
         "it follows the start": lambda d: changed(d, "largest", lambda e: e * [[[1], [100], [1]]]),
         "the factors are not coupled": lambda d: changed(d, "largest", lambda e: e * [[[1], [100], [100]]]),
-        "the step shows from a large start as well": lambda d: changed(d, "largest", lambda e: np.concatenate([10 * e[:, 1:2], e[:, 1:]], axis=1))}),
+        "the step shows from a large start as well": lambda d: changed(d, "largest",
+                                                                       lambda e: np.concatenate([10 * e[:, 1:2], e[:, 1:]], axis=1))}),
     "P1-c": (like_p1c, {
         "the exponent is 3/5 throughout": lambda d: changed(d, "error", lambda e: np.broadcast_to(ALPHA[2:, None]**0.6, e.shape)),
         "the exponents are those of another m": lambda d: changed(d, "error", lambda e: np.roll(e, 1, axis=0)),
@@ -267,9 +282,14 @@ LIES = {
         "gd does not": lambda d: changed(d, "to", lambda e: e[:, [0, 0]]),
         "it does not get there": lambda d: changed(d, "to", lambda e: np.where(e < 100, np.nan, e))}),
     "T5": (like_t5, {
-        "scaled_gd grows with the root": lambda d: changed(d, "to", lambda e: e * np.stack([d["condition"]**p for p in (0, 0.5, 0)], axis=-1)[..., None]),
-        "one factor at a time grows with the root": lambda d: changed(d, "to", lambda e: e * np.stack([d["condition"]**p for p in (0, 0, 0.5)], axis=-1)[..., None]),
-        "gd grows with the square": lambda d: changed(d, "to", lambda e: e * np.stack([d["condition"]**p for p in (1, 0, 0)], axis=-1)[..., None]),
+        "scaled_gd grows with the root": lambda d: changed(d, "to",
+                                                           lambda e: e * np.stack([d["condition"]**p for p in (0, 0.5, 0)],
+                                                                                  axis=-1)[..., None]),
+        "one factor at a time grows with the root": lambda d: changed(d, "to",
+                                                                      lambda e: e * np.stack([d["condition"]**p for p in (0, 0, 0.5)],
+                                                                                             axis=-1)[..., None]),
+        "gd grows with the square": lambda d: changed(d, "to",
+                                                      lambda e: e * np.stack([d["condition"]**p for p in (1, 0, 0)], axis=-1)[..., None]),
         "scaled_gd costs two passes": lambda d: changed(d, "passes", lambda e: e * [[1], [2], [1]])}),
     "D1": (like_d1, {
         "validation picks badly": lambda d: changed(d, "picked", lambda e: 1.3 * e),

@@ -11,26 +11,17 @@ import subprocess
 import sys
 import threading
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
-import matplotlib.ticker
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import mxsense_io
+import mxsense_plot as mp
 from mxsense_ensembles import sense
 
 SIZES = ("tiny", "small", "full")
-COLORS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
-STYLE = {"figure.dpi": 80, "savefig.dpi": 80, "font.size": 9, "axes.grid": True, "grid.color": "0.88", "grid.linewidth": 0.6,
-         "axes.axisbelow": True, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False, "legend.fontsize": 8,
-         "lines.linewidth": 1.4, "lines.markersize": 4.5, "axes.titlesize": 9.5,
-         "axes.prop_cycle": matplotlib.cycler(color=COLORS) + matplotlib.cycler(marker=MARKERS)}
+COLORS, MARKERS, ticks = mp.PALETTE, mp.MARKERS, mp.ticks
 
 
 class Failure(Exception):
@@ -104,7 +95,8 @@ class Work:
                 self.running.discard(process)
         if process.returncode not in accept:
             last = messages.strip().splitlines()[-1:] or ["no message"]
-            raise Failure(f"{' '.join(command)}: exit code {process.returncode}: {last[0]}", process.returncode if process.returncode > 0 else 70)
+            raise Failure(f"{' '.join(command)}: exit code {process.returncode}: {last[0]}",
+                          process.returncode if process.returncode > 0 else 70)
 
     def stop(self):
         """The programs that run: each writes a checkpoint and ends."""
@@ -288,14 +280,14 @@ def span(values):
 # ---------------------------------------------------------------- pictures
 
 
-def figure_of(card):
-    plt.rcParams.update(STYLE)
-    figure = plt.figure(figsize=(3.9 * card.panels + 0.3, 3.2), layout="constrained")
+def picture(card, data):
+    """The panels of a card, with one legend."""
+    figure, axes = mp.figure(1, card.panels)
+    for one in axes:
+        mp.grid(one)
+    card.draw(data, figure)
+    mp.legend_below(figure, *figure.axes)
     return figure
-
-
-def panels(figure, count):
-    return [figure.add_subplot(1, count, i + 1) for i in range(count)]
 
 
 def band(axes, x, values, label, index=0, **style):
@@ -307,10 +299,3 @@ def band(axes, x, values, label, index=0, **style):
 
 def log_log(axes, xlabel, ylabel, title):
     axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel, title=title)
-
-
-def ticks(axes, values):
-    """Marks at the values of a logarithmic axis, and nowhere else."""
-    axes.set_xscale("log")
-    axes.set_xticks(values, [f"{value:g}" for value in values])
-    axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
