@@ -38,6 +38,7 @@ static mxs_status begin(mxsi_run *run) {
   if (status == MXS_OK && run->root)
     status =
         mxsi_rundir_open(run->path, &run->owner, lock_patience_s, warn_line, &run->log, &run->dir);
+  run->dir.hasty = run->part->within;
   MXS_TRY(mxs_comm_agree(run->comm, status));
   mxsi_walltime_begin(run);
   MXS_TRY(mxsi_watchdog_start(run->comm,

@@ -35,8 +35,9 @@ MXS_CHECKED mxs_status mxs_run_solve(MPI_Comm comm,
 
 /** A run as a part of a larger job; all zero: it is all there is. */
 typedef struct mxs_run_part {
-  double began;           /**< mxs_clock() from which max_walltime counts; 0: from the call */
-  int within;             /**< warnings go to log.txt, not to standard error */
+  double began; /**< mxs_clock() from which max_walltime counts; 0: from the call */
+  int within;   /**< it is one of many: warnings go to log.txt, not to standard error, and less is
+                     forced to the disk each on its own */
   int (*stop)(void *ctx); /**< on rank 0, several times a second while it iterates: whether it is to
                                 stop with a checkpoint; NULL: nobody is asked */
   void *ctx;

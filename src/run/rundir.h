@@ -31,11 +31,13 @@ typedef struct mxsi_rundir {
   const char *path; /**< borrowed, for messages */
   int fd;           /**< of the directory */
   int lock_fd;
-  int open;                        /**< fd and lock_fd are valid, and the directory is ours */
-  int created;                     /**< this process made the directory */
-  int lock_made;                   /**< this process made the lock file */
-  int locked;                      /**< lock_fd holds a lock of the file system */
-  int is_remote;                   /**< others see what is written only once it was forced there */
+  int open;      /**< fd and lock_fd are valid, and the directory is ours */
+  int created;   /**< this process made the directory */
+  int lock_made; /**< this process made the lock file */
+  int locked;    /**< lock_fd holds a lock of the file system */
+  int hasty;     /**< a small run of many: what can be made again after a crash of the system is not
+                    forced to the disk each on its own */
+  int is_remote; /**< others see what is written only once it was forced there */
   char token[MXSI_TOKEN_TEXT];     /**< of this ownership, in the lock file */
   char taken[MXSI_TAKEN_TEXT];     /**< whom it was taken over from, and the proof; "": nobody */
   const struct mxsi_rundir *owner; /**< of a replica's directory: the run's; NULL: itself */

@@ -14,15 +14,14 @@ static const mxs_choice repeats_over[] = {{"both", MXSI_REPEAT_PROBLEM | MXSI_RE
 static const mxs_choice packs[] = {{"auto", 1}, {"off", 0}, {NULL, 0}};
 
 #define TOP(name) .key = #name, .offset = offsetof(mxsi_top, name)
-#define SECTION(name) .key = name, .offset = offsetof(mxsi_top, unused), .type = MXS_OPTION_PATH
-
+#define SECTION(name) .key = #name, .offset = offsetof(mxsi_top, unused), .type = MXS_OPTION_PATH
 static const mxs_option top_options[] = {
-    {SECTION("title")},
-    {SECTION("size")},
-    {SECTION("sizes")},
-    {SECTION("problem")},
-    {SECTION("solve")},
-    {SECTION("zip")},
+    {SECTION(title)},
+    {SECTION(size)},
+    {SECTION(sizes)},
+    {SECTION(problem)},
+    {SECTION(solve)},
+    {SECTION(zip)},
     {TOP(repeats), .type = MXS_OPTION_INTEGER, .preset = "1", .low = 1, .high = MXSI_POINT_LIMIT},
     {TOP(repeat_over), .type = MXS_OPTION_CHOICE, .preset = "both", .choices = repeats_over},
     {TOP(ranks), .type = MXS_OPTION_INTEGER, .preset = "all", .automatic = "all", .low = 1,
@@ -198,7 +197,7 @@ static mxs_status read_list(const mxsi_source *source,
   MXS_TRY(make_room(source, node, end - first, column));
   for (const yaml_node_item_t *item = first; item < end; item++) {
     const yaml_node_t *value = yaml_document_get_node(source->document, *item);
-    const char *text = NULL;
+    const char *text = "";
     MXS_TRY(mxsi_scalar(source, column->key, value, &text));
     MXS_TRY(add_value(source, tables, value, text, column));
   }
@@ -250,8 +249,8 @@ static mxs_status merge_range_key(const mxsi_source *source,
                                   range *out) {
   const yaml_node_t *key = yaml_document_get_node(source->document, pair->key);
   const yaml_node_t *value = yaml_document_get_node(source->document, pair->value);
-  const char *name = NULL;
-  const char *text = NULL;
+  const char *name = "";
+  const char *text = "";
   MXS_TRY(mxsi_scalar(source, "a key of a range", key, &name));
   const int index = mxs_table_find(&range_table, name);
   if (index < 0) {
@@ -376,11 +375,13 @@ mxs_status mxsi_read_values(const mxsi_source *source,
                             mxsi_tables *tables,
                             const yaml_node_t *node,
                             mxsi_column *column) {
-  const char *text = NULL;
-  column->line = node == NULL ? 0 : mxsi_line_of(node);
-  if (node != NULL && node->type == YAML_SEQUENCE_NODE)
+  const char *text = "";
+  if (node == NULL)
+    return mxs_fail(MXS_ERR_SETTINGS, "%s: %s has no value: give one", source->path, column->key);
+  column->line = mxsi_line_of(node);
+  if (node->type == YAML_SEQUENCE_NODE)
     return read_list(source, tables, node, column);
-  if (node != NULL && node->type == YAML_MAPPING_NODE)
+  if (node->type == YAML_MAPPING_NODE)
     return read_range(source, tables, node, column);
   MXS_TRY(mxsi_scalar(source, column->key, node, &text));
   MXS_TRY(make_room(source, node, 1, column));

@@ -28,7 +28,8 @@ const char *mxsi_study_value(const mxs_study *study,
                              : 0;
   if (factor == 0)
     return point->values[column];
-  (void)snprintf(out, MXSI_VALUE_TEXT, "%lld", (long long)(factor * rank_of(study, point)));
+  const int64_t k = factor * rank_of(study, point);
+  (void)snprintf(out, MXSI_VALUE_TEXT, "%lld", (long long)k);
   return out;
 }
 
@@ -134,6 +135,10 @@ void mxsi_study_describe(const mxs_study *study, const mxsi_point *point, char *
 
 /* ---- all of them ---------------------------------------------------------------------------- */
 
+static mxs_status add_seed_text(int64_t seed, char **out) {
+  return mxs_text_format(out, "%lld", (long long)seed);
+}
+
 /* The values of a seed that repeats count up: those of the file one after the other, each with all
    of its repeats. */
 static mxs_status count_up(const mxs_study *study, mxsi_column *column) {
@@ -150,7 +155,7 @@ static mxs_status count_up(const mxs_study *study, mxsi_column *column) {
                         study->path, column->line, column->name, (long long)seed,
                         (long long)study->repeats);
     if (status == MXS_OK)
-      status = mxs_text_format(&values[i], "%lld", (long long)(seed + i % study->repeats));
+      status = add_seed_text(seed + i % study->repeats, &values[i]);
   }
   for (int64_t i = 0; i < column->count; i++)
     mxs_release(&column->values[i]);
@@ -231,40 +236,84 @@ static int same_as_before(const mxs_study *study, const mxsi_point *point, mxsi_
   return 1;
 }
 
-static mxs_status check_problem(const mxs_study *study, const mxsi_point *point) {
+/** A point being checked; settings and recipe stay for the next one that has the same. */
+typedef struct checks {
+  mxs_study *study;
+  int storage_given, k_of_rank;
   mxs_planting planting;
-  int storage = 0;
-  for (int64_t c = 0; c < study->columns; c++)
-    storage = storage || (study->column[c].scope == MXSI_OF_PROBLEM &&
-                          strcmp(study->column[c].key, "storage") == 0);
-  MXS_TRY(mxsi_study_planting(study, point, &planting));
-  MXS_TRY(mxs_planting_check(&planting, storage));
-  const mxs_plant plant = mxs_planting_recipe(&planting);
+  mxs_settings *settings;
+} checks;
+
+static mxs_status check_problem(checks *c, const mxsi_point *point) {
+  MXS_TRY(mxsi_study_planting(c->study, point, &c->planting));
+  MXS_TRY(mxs_planting_check(&c->planting, c->storage_given));
+  const mxs_plant plant = mxs_planting_recipe(&c->planting);
   return mxsi_plant_check(&plant);
 }
 
-static mxs_status check_settings(const mxs_study *study,
-                                 const mxsi_point *point,
-                                 mxs_settings *settings) {
+static mxs_status check_settings(checks *c, const mxsi_point *point) {
   int64_t index = point->index;
   const mxsi_pass alone = {.count = 1, .points = &index};
-  MXS_TRY(mxsi_study_settings(study, &alone, "/problem.h5", settings));
-  const mxs_status status = mxs_settings_check(settings);
-  mxs_settings_clear(settings);
-  return status;
+  mxs_settings_clear(c->settings);
+  MXS_TRY(mxsi_study_settings(c->study, &alone, "/problem.h5", c->settings));
+  return mxs_settings_check(c->settings);
 }
 
-static mxs_status check_points(const mxs_study *study, mxs_settings *settings) {
-  for (int64_t i = 0; i < study->count; i++) {
-    const mxsi_point *point = &study->point[i];
-    mxs_status status = MXS_OK;
-    if (study->problem_file == NULL && !same_as_before(study, point, MXSI_OF_PROBLEM))
-      status = check_problem(study, point);
-    if (status == MXS_OK && !same_as_before(study, point, MXSI_OF_SOLVE))
-      status = check_settings(study, point, settings);
-    MXS_TRY(refuse_point(study, point, status));
+/* What loading the problem would refuse. */
+static mxs_status check_fit(const mxs_planting *planting, const mxs_settings *settings) {
+  const mxs_plant plant = mxs_planting_recipe(planting);
+  const int64_t block_rows = mxsi_plant_shape(&plant).block_rows;
+  const int64_t least = plant.n1 < plant.n2 ? plant.n1 : plant.n2;
+  if (settings->measurements > plant.measurements)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "solve.measurements: %lld, but the problem has %lld: lower it",
+                    (long long)settings->measurements, (long long)plant.measurements);
+  if (settings->hold_out > 0.0 && plant.held_out > 0)
+    return mxs_fail(MXS_ERR_SETTINGS, "hold_out: the problem has its own held-out measurements: "
+                                      "drop solve.hold_out or problem.hold_out");
+  if (settings->model == MXS_MODEL_SYMMETRIC && plant.n1 != plant.n2)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "model: symmetric is for square problems, and this one is "
+                    "%lld x %lld",
+                    (long long)plant.n1, (long long)plant.n2);
+  if (settings->method == MXS_METHOD_RIEMANNIAN_GD && settings->k.values[0] > least)
+    return mxs_fail(MXS_ERR_SETTINGS, "k: riemannian_gd needs at most min(n1, n2) = %lld columns",
+                    (long long)least);
+  if (settings->block_rows > 0 && block_rows > 0 && settings->block_rows != block_rows)
+    return mxs_fail(MXS_ERR_SETTINGS,
+                    "block_rows: that of the ensemble fast is fixed, %lld here: "
+                    "leave it out",
+                    (long long)block_rows);
+  return mxsi_problem_check_storage(plant.ensemble, (mxs_storage)settings->storage, "the problem");
+}
+
+static mxs_status check_point(checks *c, const mxsi_point *point) {
+  const int planted = c->study->problem_file == NULL;
+  const int same_problem = same_as_before(c->study, point, MXSI_OF_PROBLEM);
+  const int same_solve = same_as_before(c->study, point, MXSI_OF_SOLVE);
+  if (planted && !same_problem)
+    MXS_TRY(check_problem(c, point));
+  if (!same_solve || (c->k_of_rank && !same_problem))
+    MXS_TRY(check_settings(c, point));
+  return planted && !(same_problem && same_solve) ? check_fit(&c->planting, c->settings) : MXS_OK;
+}
+
+static mxs_status check_points(mxs_study *study) {
+  checks c = {.study = study};
+  for (int64_t i = 0; i < study->columns; i++) {
+    const mxsi_column *column = &study->column[i];
+    c.storage_given = c.storage_given ||
+                      (column->scope == MXSI_OF_PROBLEM && strcmp(column->key, "storage") == 0);
+    for (int64_t j = 0; j < column->count && column->scope == MXSI_OF_SOLVE; j++)
+      c.k_of_rank = c.k_of_rank || mxsi_rank_multiple(column->values[j]) > 0;
   }
-  return MXS_OK;
+  MXS_TRY(mxs_alloc(1, sizeof *c.settings, &c.settings));
+  mxs_status status = MXS_OK;
+  for (int64_t i = 0; i < study->count && status == MXS_OK; i++)
+    status = refuse_point(study, &study->point[i], check_point(&c, &study->point[i]));
+  mxs_settings_clear(c.settings);
+  mxs_release(&c.settings);
+  return status;
 }
 
 static mxs_status make_points(mxsi_file *file) {
@@ -282,15 +331,11 @@ static mxs_status make_points(mxsi_file *file) {
 
 mxs_status mxsi_study_expand(mxsi_file *file) {
   mxs_study *study = file->study;
-  mxs_settings *settings = NULL;
   MXS_TRY(count_points(file));
   for (int64_t c = 0; c < study->columns; c++)
     if (study->repeats > 1 && counts_up(file, &study->column[c]))
       MXS_TRY(count_up(study, &study->column[c]));
   MXS_TRY(make_points(file));
-  MXS_TRY(mxs_alloc(1, sizeof *settings, &settings));
-  const mxs_status status = check_points(study, settings);
-  mxs_release(&settings);
-  MXS_TRY(status);
+  MXS_TRY(check_points(study));
   return mxsi_study_pack(study);
 }

@@ -97,8 +97,14 @@ void mxsi_report_open(mxsi_report *report,
                  (long long)report->before);
   say(report, line);
   report->done_width = 2 * snprintf(line, sizeof line, "%lld", (long long)report->points) + 1;
-  if (report->screen.live || report->before == report->points)
+  if (report->before == report->points)
     return;
+  if (report->screen.live) {
+    (void)snprintf(line, sizeof line, "%lld/%lld points", (long long)report->done,
+                   (long long)report->points);
+    mxs_screen_live(&report->screen, line);
+    return;
+  }
   (void)snprintf(line, sizeof line, "%*s  %8s  %-*s  %-11s  %10s  %10s  %9s  %s",
                  report->done_width, "done", "point", report->what_width, "what", "end",
                  "iterations", "test error", "seconds", "remaining");

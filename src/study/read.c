@@ -56,7 +56,7 @@ static mxs_status refuse_solve_key(const reader *r, const yaml_node_t *key, cons
 
 static mxs_status find_key(const reader *r, mxsi_scope scope, const yaml_node_t *key, int *option) {
   const mxs_table *table = &r->tables->of[scope];
-  const char *name = NULL;
+  const char *name = "";
   MXS_TRY(mxsi_scalar(&r->source, "a key", key, &name));
   *option = mxs_table_find(table, name);
   if (*option < 0) {
@@ -122,7 +122,7 @@ static mxs_status put_problem(reader *r, const yaml_node_pair_t *pair, const yam
     drop_scope(&r->entries, MXSI_OF_STUDY, KEY_PROBLEM);
     return put_section(r, MXSI_OF_PROBLEM, value);
   }
-  const char *text = NULL;
+  const char *text = "";
   if (value == NULL || value->type != YAML_SCALAR_NODE)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: problem: give keys of mxsense gen, or one problem file for all points",
@@ -182,7 +182,7 @@ static mxs_status put_mapping(reader *r, const yaml_node_t *mapping, int of_a_si
 
 static mxs_status set_top(reader *r, const entry *e) {
   const mxs_table *table = &r->tables->of[MXSI_OF_STUDY];
-  const char *text = NULL;
+  const char *text = "";
   MXS_TRY(mxsi_scalar(&r->source, table->options[e->option].key, e->value, &text));
   const mxs_status status = mxs_table_set(table, &r->tables->top, e->option, text);
   return status == MXS_ERR_SETTINGS ? mxs_fail(status, "%s:%zu: %s", r->source.path,
@@ -191,7 +191,7 @@ static mxs_status set_top(reader *r, const entry *e) {
 }
 
 static mxs_status set_title(reader *r, const entry *e) {
-  const char *text = NULL;
+  const char *text = "";
   mxs_study *study = r->file.study;
   MXS_TRY(mxsi_scalar(&r->source, "title", e->value, &text));
   for (const char *p = text; *p != '\0'; p++)
@@ -205,7 +205,7 @@ static mxs_status set_title(reader *r, const entry *e) {
 }
 
 static mxs_status set_problem_file(reader *r, const entry *e) {
-  const char *text = NULL;
+  const char *text = "";
   MXS_TRY(mxsi_scalar(&r->source, "problem", e->value, &text));
   mxs_settings *settings = &r->tables->settings;
   const mxs_status status = mxs_settings_set(settings, "problem", text);
@@ -344,7 +344,7 @@ static mxs_status check_file_keys(const reader *r) {
 
 static mxs_status find_zipped(const reader *r, const yaml_node_t *node, int64_t *found) {
   const mxs_study *study = r->file.study;
-  const char *name = NULL;
+  const char *name = "";
   int matches = 0;
   MXS_TRY(mxsi_scalar(&r->source, "zip", node, &name));
   for (int64_t c = 0; c < study->columns; c++) {
@@ -514,7 +514,7 @@ static mxs_status put_sizes(reader *r, const yaml_node_t *sizes, const char *cho
                     r->source.path);
   for (const yaml_node_pair_t *pair = sizes->data.mapping.pairs.start;
        pair < sizes->data.mapping.pairs.top; pair++) {
-    const char *name = NULL;
+    const char *name = "";
     MXS_TRY(check_size(r, pair, &name));
     const yaml_node_t *value = node_at(r, pair->value);
     MXS_TRY(try_size(r, &own, value));
@@ -637,7 +637,8 @@ mxs_status mxs_study_read(
     return mxs_fail(MXS_ERR_SETTINGS, "%s: too long for a study file", path);
   MXS_TRY(mxs_alloc(1, sizeof *r, &r));
   *r = (reader){.source = {.path = path}, .text = text, .length = length};
-  mxs_status status = mxs_alloc(1, sizeof *r->file.study, &r->file.study);
+  mxs_status status = MXS_OK;
+  MXS_TRY_GOTO(status, mxs_alloc(1, sizeof *r->file.study, &r->file.study), cleanup);
   MXS_TRY_GOTO(status, mxs_text_format(&r->file.study->path, "%s", path), cleanup);
   MXS_TRY_GOTO(status, mxsi_tables_create(&r->tables), cleanup);
   MXS_TRY_GOTO(status, parse(r, size), cleanup);

@@ -76,12 +76,6 @@ mxs_status mxsi_pass_run(mxsi_job *job, const mxs_comm *group, const mxsi_pass *
 /* ---- the whole
  * ----------------------------------------------------------------------------------- */
 
-/* Rank 0: what has ended before. */
-static mxs_status find_done(const mxsi_job *job, uint8_t *done) {
-  MXS_TRY(mxsi_place_make(job->study, job->options->dir));
-  return mxsi_outcome_find(job->study, job->options->dir, done);
-}
-
 /* What is left of a pass. */
 static mxs_status add_pass(mxsi_job *job, const mxsi_pass *pass, const uint8_t *done) {
   mxsi_pass *left = &job->pass[job->passes];
@@ -109,10 +103,12 @@ static mxs_status add_passes(mxsi_job *job, const uint8_t *done) {
 
 /* What is to come, on all ranks. */
 static mxs_status plan(mxsi_job *job) {
+  const int root = job->world->rank == 0;
   uint8_t *done = NULL;
   mxs_status status = mxs_comm_agree(job->world, mxs_alloc(job->study->count, 1, &done));
   if (status == MXS_OK)
-    status = mxs_comm_agree(job->world, job->world->rank == 0 ? find_done(job, done) : MXS_OK);
+    status = mxs_comm_agree(job->world,
+                            root ? mxsi_outcome_find(job->study, job->options->dir, done) : MXS_OK);
   if (status == MXS_OK) {
     mxs_comm_bcast(job->world, done, job->study->count, 0);
     status = mxs_comm_agree(job->world, add_passes(job, done));
@@ -121,7 +117,7 @@ static mxs_status plan(mxsi_job *job) {
   return status;
 }
 
-/* Before the first one runs. */
+/* Before anything is made. */
 static mxs_status check_ranks(const mxsi_job *job) {
   for (int64_t i = 0; i < job->passes; i++) {
     const mxsi_pass *pass = &job->pass[i];
@@ -157,6 +153,8 @@ static mxs_status work(mxsi_job *job) {
   const int root = job->world->rank == 0;
   MXS_TRY(plan(job));
   MXS_TRY(check_ranks(job));
+  MXS_TRY(
+      mxs_comm_agree(job->world, root ? mxsi_place_make(job->study, job->options->dir) : MXS_OK));
   mxs_run_share_walltime(job->world);
   if (root)
     mxsi_report_open(&job->report, job->study, job->options, job->pass, job->passes);

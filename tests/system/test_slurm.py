@@ -1,6 +1,7 @@
 """The job files under a real Slurm: whatever it does to a job, the run ends as if nothing had happened."""
 import concurrent.futures
 import csv
+import sys
 import time
 import unittest
 
@@ -13,6 +14,21 @@ PACE = "MPI_Allreduce=1000"  # once in an iteration
 SHORT, LONG = 150, 2400      # iterations
 SRUN = "(srun --mpi=pmix --wait=5)"
 SCENARIOS = {}
+
+# A client of PMIx that comes to the barrier as ranks do in MPI_Init, rank 1 late; the others must find its file then.
+BARRIER = f"""#!{sys.executable}
+import ctypes, os, pathlib, time
+pmix = ctypes.CDLL("libpmix.so.2")
+none = ctypes.c_size_t(0)
+late = pathlib.Path("late" + os.environ["SLURM_JOB_ID"])
+assert pmix.PMIx_Init(ctypes.create_string_buffer(1024), None, none) == 0
+if os.environ["SLURM_PROCID"] == "1":
+    time.sleep(2)
+    late.touch()
+assert pmix.PMIx_Fence(None, none, None, none) == 0
+assert late.exists(), "the barrier did not wait for rank 1"
+assert pmix.PMIx_Finalize(None, none) == 0
+"""
 
 
 def scenario(function):
@@ -77,6 +93,26 @@ def one_job_by_srun(here):
     job.wait(75)
     here.run("solve_srun.sbatch", "srun", "--nodes=1", "--ntasks=2").wait()
     here.same("srun")
+
+
+@scenario
+def srun_waits_for_all_ranks(here):
+    """In the barrier of MPI_Init. Else a rank that is ahead writes to one that cannot receive yet, which then crashes."""
+    program = here.scratch / "barrier.py"
+    program.write_text(BARRIER)
+    program.chmod(0o755)
+    (here.scratch / "barrier.txt").write_text("--seed 1\n")
+    jobs = []
+    for template, options, lines in (("solve_srun", (), {}), ("chain", (), {"directory": "barrier"}),
+                                     ("array", ("--array=1",), {"list": "barrier.txt", "parent": "barriers"}),
+                                     ("strong", ("--array=3", "--oversubscribe"), {"parent": "barriers"}),
+                                     ("weak", ("--array=3", "--oversubscribe"), {"parent": "barriers"})):
+        launch = {} if template == "solve_srun" else {"launch": SRUN}
+        script = here.slurm.edit(f"{template}.sbatch", f"barrier_{template}.sbatch", **launch, **lines)
+        jobs.append(here.slurm.submit(script, "--exclude=n4", "--nodes=3", "--ntasks=3", f"--output={here.scratch}/barrier_{template}.log",
+                                      *options, env={"MXSENSE": str(program)}))
+    for job in jobs:
+        job.wait()
 
 
 # ---- chains
@@ -294,7 +330,7 @@ class Jobs(Case):
 
     @fault(6)
     def test_one_job(self):
-        self.result(one_job_and_again, one_job_by_srun)
+        self.result(one_job_and_again, one_job_by_srun, srun_waits_for_all_ranks)
 
     @fault(6)
     def test_time_limit(self):
