@@ -132,7 +132,7 @@ T = np.arange(10.0, 2410.0, 10.0)
 
 
 def like_p1a():
-    error = np.stack([np.array([0.9, *(2 * ALPHA[1:]**p)]) for p in (0.6, 0.9)])
+    error = np.stack([np.array([0.9, *(2 * ALPHA[1:]**p)]) for p in (0.5, 0.9)])
     return {"rho": np.array([3.0, 16.0]), "alpha": ALPHA, "error": spread(error), "residual": spread(error / 50)}
 
 
@@ -241,6 +241,7 @@ LIES = {
         "a large start recovers too": lambda d: changed(d, "error", lambda e: np.where(e > 0.5, 1e-2, e)),
         "the error does not depend on alpha": lambda d: changed(d, "error", lambda e: np.where(e > 0.5, e, 1e-3)),
         "the exponent is a half": lambda d: changed(d, "error", lambda e: np.concatenate([e[:1], e[1:]**(0.5 / 0.9)])),
+        "few measurements do it as well": lambda d: changed(d, "error", lambda e: np.stack([e[0] * (ALPHA**0.3)[:, None], e[1]])),
         "no recovery": lambda d: changed(d, "error", lambda e: 10 * e**0.1)}),
     "P1-b": (like_p1b, {
         "it grows with the root of the step": lambda d: changed(d, "largest", np.sqrt),

@@ -205,7 +205,8 @@ CARDS = [
     Card("GN1", "Gauss-Newton near the information limit", "Zilber, Nadler (GNMR), 2022: their published code",
          "With known rank, few more measurements than degrees of freedom and any condition, Gauss-Newton on the linearised factorisation "
          "recovers X*, in few iterations.",
-         "No weights (weights: none), spectral or random start, success is an error below 1e-4. Our steps are damped where GNMR solves "
-         "for the least norm: rates next to the limit may differ.",
+         "No weights (weights: none), spectral or random start, success is an error below 1e-4. The step here is the least squares on "
+         "the tangent space, then the best approximation of rank r; GNMR solves the same linearisation in the factors: next to the limit "
+         "the rates may differ.",
          "At rho = 1.05 it must fail in most runs.", measure_gn, judge_gn, draw_gn),
 ]
