@@ -5,7 +5,6 @@ only: the cards hold what that states, and what follows from the update itself (
 normalised measurements; mxsense divides by 2 m instead, and the iterates are the same for the same step. Steps are in units of
 1 / s1, and s1 = 1 in the planted problems; alpha is the standard deviation of the entries of U and V and has the unit of sqrt(s1)."""
 
-import h5py
 import numpy as np
 
 from papers.core import (Card, Check, each, first_below, grid, least_early, mxsense_io, band, log_log, share, slope, span,
@@ -287,7 +286,7 @@ def measure_f(work):
     def polish(item):
         (place, seed), point = item
         run = point.run()
-        folder = work.folder("P1-f", "truncated", f"k{k[place]}_{seed:02d}")
+        folder = work.folder("P1-f", f"truncated_{work.size}", f"k{k[place]}_{seed:02d}")
         U, V = truncated(*run.factors(point.replica))
         write_start(folder / "start.h5", U, V)
         polished = work.solve(folder / "run", point.problem().path, method="scaled_gd", k=U.shape[1], step=0.5,
@@ -303,7 +302,7 @@ def measure_f(work):
                     dtype=float).reshape(*stopped.shape, 4)
     curve = []
     for index in range(len(k)):
-        polished = mxsense_io.read_run(work.directory / "P1-f" / "truncated" / f"k{k[index]}_00" / "run").metrics()["test_error"]
+        polished = mxsense_io.read_run(work.directory / "P1-f" / f"truncated_{work.size}" / f"k{k[index]}_00" / "run").metrics()["test_error"]
         curve.append((np.asarray(on[index, 0].metrics()["test_error"]), int(read[index, 0, 1]), polished))
     return {"k": k, "rank": int(points.ravel()[0]["rank"]), "found": read[..., 0], "before": read[..., 1], "after": read[..., 2],
             "plain": each(on, lambda p: p["test_error"]),

@@ -70,9 +70,9 @@ def verdict(checks):
 class Work:
     """Directory, size and program of one call; every command in it goes on where an earlier call stopped."""
 
-    def __init__(self, directory, size, program, processes=1, log=lambda text: None):
+    def __init__(self, directory, size, program, processes=1):
         self.directory, self.size, self.program = pathlib.Path(directory).resolve(), size, program
-        self.processes, self.log = processes, log
+        self.processes = processes
         self.commits = set()
         self.pool = concurrent.futures.ThreadPoolExecutor(processes)
         self.running, self.lock = set(), threading.Lock()
@@ -128,7 +128,7 @@ class Work:
         """Tables of the study of a card on `count` problems of its own, each in its folder; prepare(folder, seed) writes what is
         not there yet."""
         def one(seed):
-            folder = self.folder(card, f"problem_{seed:02d}")
+            folder = self.folder(card, f"{self.size}_{seed:02d}")
             prepare(folder, seed)
             self.run("study", ROOT / "jobs" / "papers" / f"{card}.yaml", "--size", self.size, "--quiet", "-o", "study", cwd=folder)
             return self.table(folder / "study")

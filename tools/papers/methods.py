@@ -5,7 +5,7 @@ condition number is that of X* itself, its loss has a factor 1/2 and normalised 
 
 import numpy as np
 
-from papers.core import (Card, Check, COLORS, MARKERS, band, decreasing, each, first_below, grid, log_log, slope, span, ticks)
+from papers.core import (Card, Check, COLORS, MARKERS, band, each, first_below, grid, log_log, slope, span, ticks)
 
 TMC = "Tong, Ma, Chi, JMLR 22 (150), 2021"
 TARGET = 1e-6
