@@ -139,7 +139,8 @@ def plot(arguments):
     handles = [Line2D([], [], color=look["color"], marker=look["marker"], ls="none", label=label(bench, path, benches))
                for bench, path, look in zip(benches, arguments.benches, looks)]
     limits = ", ".join(f"{bench['read']['bytes_per_s'] / 1e9:.3g}" for bench in benches)
-    handles.append(Line2D([], [], color=mp.GREY if len(benches) > 1 else looks[0]["color"], lw=1.2, ls=(0, (4, 3)), label=f"plain read of memory: {limits} GB/s a rank"))
+    handles.append(Line2D([], [], color=mp.GREY if len(benches) > 1 else looks[0]["color"], lw=1.2, ls=(0, (4, 3)),
+                          label=f"plain read of memory: {limits} GB/s a rank"))
     if any(kernel.get("blas_s") for bench in benches for kernel in bench["kernels"]):
         handles.append(Line2D([], [], color=mp.GREY, marker="x", ls="none", mew=1.5, label="two BLAS products"))
     lengths = sorted({kernel["entries"] for bench in benches for kernel in bench["kernels"]})

@@ -157,6 +157,8 @@ def finish(axes, metrics, title, ylabel, drawn, log=True):
         mp.log(axes, "x")
     elif len(t) > 1:
         axes.set_xlim(t[0], t[-1])
+    else:
+        axes.set_xticks(t)
     return shade_phases(axes, metrics)
 
 

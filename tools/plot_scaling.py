@@ -2,17 +2,19 @@
 """Draw strong and weak scaling: seconds per iteration by part, and efficiency, over the ranks.
 
     tools/plot_scaling.py table.csv                        # of a study over `ranks`, or of tools/collect.py
+    tools/plot_scaling.py strong.csv                       # of tools/scaling.py, which adds a model and what it extrapolates
     tools/plot_scaling.py table.h5 --by ensemble -o weak.pdf
     tools/plot_scaling.py table.csv simulated.csv          # points of a simulation beside those measured
 
-TABLE: rows with ranks_used (or ranks), iteration_s (or seconds_per_iteration), and where there are iterations the parts of a
-run compute_s, generate_s, reduce_s, inner_s, metrics_s, checkpoint_s. Rows that agree are repeats: lines are medians, bars go
-from the best to the worst. Strong scaling is the same problem on more ranks, weak the same number of measurements on each; the
-table tells which by its column measurements, or --kind does. Efficiency, also of
-models and simulations, is against what was measured on the fewest ranks.
+TABLE, of `mxsense study`, tools/scaling.py -o or tools/simulate.py -o: rows with ranks_used (or ranks), iteration_s (or
+seconds_per_iteration), and compute_s, reduce_s, inner_s, metrics_s, the parts of an iteration (of a run or of one: they are
+scaled to make up the iteration). Rows that agree are repeats: lines are medians, bars go from the best to the worst. Strong
+scaling is the same problem on more ranks, weak the same number of measurements on each; the table tells which by its column
+measurements, or --kind does. A column series makes a line each. Efficiency is against the fewest ranks; where a simulation
+has only more than that, against what was measured.
 
-Columns model_iteration_s, model_compute_s, ... are curves, thin and dotted. Rows with simulated = 1, of the same table or of
-another one, are hollow and joined by dots.
+Columns model_iteration_s, model_compute_s, ... are thin curves. Rows with simulated = 1, of the same table or of another one,
+are hollow and joined by dots.
 
 Exit codes: 0, 64 wrong usage, 65 no such columns, 66 missing, 73 cannot write."""
 
@@ -31,9 +33,9 @@ from mxsense_io import BAD, Error, read_table
 from plot_study import find_table, groups_of, label_of
 
 PARTS = {"compute_s": ("compute", mp.RED, "s"), "reduce_s": ("reduce", mp.GREEN, "^"), "inner_s": ("inner solve", mp.PURPLE, "v"),
-         "metrics_s": ("metrics", mp.ORANGE, "D"), "checkpoint_s": ("checkpoints", mp.SKY, "P")}
+         "metrics_s": ("metrics", mp.ORANGE, "D")}
 WHOLE = ("an iteration", mp.BLUE, "o")
-SMALL = 0.003  # of an iteration: parts below are not drawn
+SMALL = 0.003  # of the shortest iteration: what is below is not drawn
 
 
 @dataclasses.dataclass
@@ -64,11 +66,11 @@ def read(path):
         missing = "ranks_used or ranks" if ranks is None else "iteration_s or seconds_per_iteration"
         raise Error(f"{path}: no column {missing}; there are {', '.join(table)}", BAD)
     out = {"ranks": ranks.astype(float), "iteration": seconds.astype(float), "simulated": np.zeros(count)}
-    iterations = first("iterations")
-    for name in PARTS:
-        if first(name) is not None and iterations is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                out[name] = first(name) / iterations
+    parts = {name: np.nan_to_num(first(name).astype(float)) for name in PARTS if first(name) is not None}
+    whole = sum(parts.values())
+    for name, values in parts.items():  # of a run or of an iteration: together they make an iteration
+        with np.errstate(divide="ignore", invalid="ignore"):
+            out[name] = out["iteration"] * values / whole
     for name in table:
         if name.startswith("model_") and first(name) is not None:
             out[name] = table[name].astype(float)
@@ -89,8 +91,9 @@ def joined(tables, by):
             raise Error(f"no column `{name}`; there are {', '.join(tables[0][1])}", BAD)
         columns = [table.get(name, np.full(out["ranks"].size, "")) for out, table in tables]
         rows[name] = np.concatenate([column.astype(str) if len({c.dtype.kind for c in columns}) > 1 else column for column in columns])
-    good = np.isfinite(rows["ranks"]) & (np.isfinite(rows["iteration"]) | (rows["simulated"] == 1))
-    if not good.any():
+    rows["simulated"] = np.nan_to_num(rows["simulated"])
+    good = np.isfinite(rows["ranks"]) & (np.isfinite(rows["iteration"]) | np.isfinite(rows.get("model_iteration_s", np.nan)))
+    if not (good & np.isfinite(rows["iteration"])).any():
         raise Error("no row has ranks and seconds per iteration", BAD)
     return {name: values[good] for name, values in rows.items()}
 
@@ -161,15 +164,16 @@ def draw_efficiency(axes, rows, kind, looks):
     for flag in (0, 1):
         one = series(part(rows, rows["simulated"] == flag), "iteration")
         if one is not None:
-            draw_series(axes, one, one.efficiency(base, kind), looks, bool(flag))
+            own = one if one.ranks[0] <= base.ranks[0] else base
+            draw_series(axes, one, one.efficiency(own, kind), looks, bool(flag))
     model = series(rows, "model_iteration_s")
     if model is not None:
-        axes.plot(model.ranks, model.efficiency(base, kind), color=looks[0], ls=mp.DASHES[3], lw=1.0, zorder=2)
+        axes.plot(model.ranks, model.efficiency(model, kind), color=looks[0], ls=mp.DASHES[3], lw=1.0, zorder=2)
 
 
 def large_parts(rows):
     """Parts that are worth a line somewhere."""
-    whole = np.nanmedian(rows["iteration"])
+    whole = np.nanmin(rows["iteration"])
     return [name for name in PARTS if name in rows and np.isfinite(rows[name]).any() and np.nanmax(rows[name]) > SMALL * whole]
 
 
@@ -200,7 +204,10 @@ def mark_ranks(axes, ranks):
 
 def plot(arguments):
     output = mp.output_path(arguments.output) if arguments.output else find_table(arguments.tables[0]).with_name("scaling.png")
-    rows = joined([read(path) for path in arguments.tables], arguments.by)
+    tables = [read(path) for path in arguments.tables]
+    if not arguments.by and all("series" in table for _, table in tables) and len(set(tables[0][1]["series"].astype(str))) > 1:
+        arguments.by = ["series"]
+    rows = joined(tables, arguments.by)
     kind = arguments.kind or kind_of(part(rows, rows["simulated"] == (0 if (rows["simulated"] == 0).any() else 1)))
     groups = groups_of(rows, arguments.by)
     if len(groups) > len(mp.PALETTE):
@@ -214,6 +221,7 @@ def plot(arguments):
         draw_efficiency(right, group, kind, look)
     left.set_title("Strong scaling" if kind == "strong" else "Weak scaling")
     left.set_ylabel("seconds per iteration")
+    left.set_ylim(bottom=max(left.get_ylim()[0], SMALL * np.nanmin(rows["iteration"])))
     mp.log(left, "y")
     right.set_title(f"Efficiency against {mp.number(rows['ranks'].min())} rank{'s' if rows['ranks'].min() > 1 else ''}")
     right.axhline(1, color=mp.GREY, ls=(0, (4, 3)), lw=0.9, zorder=1.5)

@@ -74,9 +74,12 @@ def varies(values):
 
 
 def axes_of(table):
-    """Columns that vary and say what a run is."""
+    """Columns that vary and say what a run is; not a step that was found for each problem."""
+    def found(values):
+        return values.dtype.kind == "f" and len(set(values.tolist())) > max(12, 0.3 * len(values))
+
     return [name for name, values in table.items()
-            if name not in RESULTS | SEEDS and not name.endswith("_s") and varies(values)]
+            if name not in RESULTS | SEEDS and not name.endswith("_s") and varies(values) and not found(values)]
 
 
 CONDITION = re.compile(r"([\w.]+)\s*(<=|>=|<|>|=)\s*(.+)")
@@ -163,6 +166,8 @@ def groups_of(table, names):
     for row, key in enumerate(keys):
         if all(value == value for value in key):  # a NaN belongs to no group
             found.setdefault(key, []).append(row)
+    if not found:
+        raise Error(f"{', '.join(names)}: no row has a value", BAD)
     order = sorted(found, key=lambda key: [place[value] for place, value in zip(places, key)])
     return [(key, np.array(found[key])) for key in order]
 
@@ -247,6 +252,7 @@ def spread_of(groups, categories):
 
 
 def draw_panel(axes, table, value, arguments):
+    """A value over x; the colour scale where there are too many lines for a legend."""
     xs = column_of(table, arguments.x)
     categories = list(dict.fromkeys(xs.tolist())) if xs.dtype.kind == "U" else None
     groups = groups_of(table, arguments.by)
@@ -273,9 +279,7 @@ def draw_panel(axes, table, value, arguments):
     if len(set(xs.tolist())) <= 9 and not categories:
         mp.ticks(axes, "x", sorted(set(xs[np.isfinite(xs)].tolist())))
     scale_y(axes, value, drawn, arguments)
-    if shades:
-        axes.figure.colorbar(shades[1], ax=axes, label=mp.name(arguments.by[0]), pad=0.02)
-    return shades is None
+    return shades and shades[1]
 
 
 def scale_y(axes, value, drawn, arguments):
@@ -294,12 +298,13 @@ def plot_lines(table, arguments):
     columns = 2 if len(values) == 4 else min(len(values), 3)
     figure, axes = mp.figure(-(-len(values) // columns), columns, size=mp.PANEL if columns > 1 else (5.2, 3.6))
     axes = np.atleast_1d(axes).ravel()
-    wants_legend = False
     for panel, value in zip(axes, values):
-        wants_legend |= draw_panel(panel, table, value, arguments) and bool(arguments.by)
+        scale = draw_panel(panel, table, value, arguments)
     for panel in axes[len(values):]:
         panel.set_visible(False)
-    if wants_legend:
+    if scale:
+        figure.colorbar(scale, ax=list(axes[: len(values)]), label=mp.name(arguments.by[0]), pad=0.02)
+    elif arguments.by:
         mp.legend_below(figure, *axes[: len(values)])
     return figure
 
@@ -382,7 +387,8 @@ def draw_map(axes, cells, value, levels, norm, arguments):
     level = arguments.contour if arguments.contour is not None else 0.5 if value.is_rate else None
     write_cells(axes, cells, value, shown)
     if level is not None and draw_contour(axes, cells, level):
-        told.append(Line2D([], [], color=mp.RED, lw=1.8, label="50 % succeed" if value.is_rate and level == 0.5 else f"{mp.clipped(value.column)} = {mp.number(level)}"))
+        text = "50 % succeed" if value.is_rate and level == 0.5 else f"{mp.clipped(value.column)} = {mp.number(level)}"
+        told.append(Line2D([], [], color=mp.RED, lw=1.8, label=text))
     mark_levels(axes, "x", levels[0])
     mark_levels(axes, "y", levels[1])
     for spine in axes.spines.values():
