@@ -46,8 +46,8 @@ def judge_a(data):
 def draw_a(data, figure):
     left, right = figure.axes
     for index, rho in enumerate(data["rho"]):
-        band(left, data["alpha"], data["error"][index], f"test error, rho = {rho:g}", index)
-        band(right, data["alpha"], data["residual"][index], f"residual, rho = {rho:g}", index)
+        band(left, data["alpha"], data["error"][index], f"rho = {rho:g}", index)
+        band(right, data["alpha"], data["residual"][index], None, index)
     x = data["alpha"][data["alpha"] <= 1e-2]
     left.plot(x, np.median(data["error"][-1, -1]) * 2 * (x / x[-1])**0.6, "k:", marker="", label="slope 3/5")
     log_log(left, "alpha", "relative error of the matrix", "Error of the matrix")

@@ -75,7 +75,7 @@ def draw_a(data, figure):
         band(axes, data["alpha"], data["error"][index], f"m = {m:g} n r", index)
     low = np.median(data["error"][-1, -1])
     axes.plot(data["alpha"], low * 0.5 * (data["alpha"] / data["alpha"][-1])**EXPONENT, "k:", marker="", label="slope 21/16")
-    log_log(axes, "alpha (standard deviation of the entries)", "relative error", "Symmetric model: error where the plateau begins")
+    log_log(axes, "alpha (standard deviation of the entries)", "relative error", "Error where the plateau begins")
 
 
 # ---------------------------------------------------------------- P2-b
