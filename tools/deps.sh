@@ -25,7 +25,7 @@ run_packages=(
 )
 test_packages=(
   g++ libcmocka-dev librandom123-dev python3-scipy util-linux procps iproute2 locales git clang-format clang-tidy shellcheck
-  slurm-wlm slurm-client munge
+  slurm-wlm slurm-client munge libsimgrid-dev
 )
 
 set_name=run

@@ -103,8 +103,7 @@ typedef struct filler {
   home known; /* the last run that was looked at */
 } filler;
 
-/* ---- columns
- * --------------------------------------------------------------------------------------- */
+/* ---- columns --------------------------------------------------------------------------------- */
 
 static mxs_status add_fields(mxsi_table *table, const field *fields, int64_t count, int64_t *at) {
   for (int64_t i = 0; i < count; i++)
@@ -161,8 +160,7 @@ static void set_real(filler *f, int64_t column, int64_t row, double value) {
   f->table.series[column].reals[row] = value;
 }
 
-/* ---- what the study says
- * -------------------------------------------------------------------------------- */
+/* ---- what the study says --------------------------------------------------------------------- */
 
 static mxs_status set_given(filler *f, const mxsi_point *point) {
   for (int64_t c = 0; c < f->study->columns; c++) {
@@ -234,8 +232,7 @@ static mxs_status set_point(filler *f, const mxsi_point *point) {
   return set_given(f, point);
 }
 
-/* ---- what the runs say
- * ------------------------------------------------------------------------------------ */
+/* ---- what the runs say ----------------------------------------------------------------------- */
 
 /* "timings.load.mean" */
 static const json_t *find(const json_t *object, const char *path) {
@@ -376,8 +373,7 @@ static mxs_status set_run(filler *f, const mxsi_point *point) {
   return status;
 }
 
-/* ---- what is printed
- * ---------------------------------------------------------------------------------------- */
+/* ---- what is printed ------------------------------------------------------------------------- */
 
 /* "231 tolerance, 9 diverged", in the order in which they come. */
 static mxs_status count_reasons(const filler *f, mxs_text *line) {

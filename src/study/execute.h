@@ -139,8 +139,7 @@ MXS_CHECKED mxs_status mxsi_pass_run(mxsi_job *job,
 /** Asked while a pass iterates: `ctx` is a mxsi_job. Local, on the first rank of a group. */
 int mxsi_groups_poll(void *ctx);
 
-/* ---- table.c: columns of numbers and text; all Local ------------------------------------------
- */
+/* ---- table.c: columns of numbers and text; all Local ----------------------------------------- */
 
 typedef enum mxsi_kind { MXSI_INTEGER, MXSI_REAL, MXSI_TEXT } mxsi_kind;
 

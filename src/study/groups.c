@@ -28,8 +28,7 @@ static void nap(long *ns) {
 
 static const long first_nap_ns = 50000;
 
-/* ---- rank 0 of the world ------------------------------------------------------------------------
- */
+/* ---- rank 0 of the world --------------------------------------------------------------------- */
 
 static void give_order(mxsi_job *job, int order) {
   for (int64_t g = 1; g < job->groups; g++)
@@ -73,8 +72,7 @@ static void look_for_stop(mxsi_job *job) {
     give_order(job, ORDER_STOP);
 }
 
-/* ---- other leaders
- * ------------------------------------------------------------------------------- */
+/* ---- other leaders --------------------------------------------------------------------------- */
 
 static void hear(mxsi_job *job) {
   int there = 0;
@@ -96,8 +94,7 @@ static void tell(mxsi_job *job, const message *m) {
     MPI_Send(m, (int)sizeof *m, MPI_BYTE, 0, TAG_REPORT, job->world->mpi);
 }
 
-/* ---- a group
- * --------------------------------------------------------------------------------------- */
+/* ---- a group --------------------------------------------------------------------------------- */
 
 int mxsi_groups_poll(void *ctx) {
   mxsi_job *job = ctx;
@@ -158,8 +155,7 @@ static mxs_status run_group(mxsi_job *job, const mxs_comm *group, int64_t g, int
   return status;
 }
 
-/* ---- all of them
- * ------------------------------------------------------------------------------------ */
+/* ---- all of them ----------------------------------------------------------------------------- */
 
 /* Rank 0: until all groups are through; then none waits for more. */
 static void wait_for_groups(mxsi_job *job) {

@@ -47,8 +47,7 @@ mxs_status mxsi_place_temporary(const char *path, char **temporary) {
   return mxs_text_format(temporary, "%s.part.%ld.%s", path, (long)getpid(), host);
 }
 
-/* ---- what was left behind ----------------------------------------------------------------------
- */
+/* ---- what was left behind -------------------------------------------------------------------- */
 
 /* Whether a temporary file is of a process that cannot come back to it. */
 static int is_abandoned(const char *folder, const char *name) {
@@ -87,8 +86,7 @@ static void sweep(const char *folder) {
     (void)closedir(stream);
 }
 
-/* ---- files -------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 mxs_status mxsi_place_publish(const char *temporary, const char *path) {
   mxs_status status = mxs_store_sync(temporary);
@@ -193,8 +191,7 @@ cleanup:
   return status;
 }
 
-/* ---- the directory ------------------------------------------------------------------------------
- */
+/* ---- the directory --------------------------------------------------------------------------- */
 
 static mxs_status make_directory(const char *path) {
   struct stat info;

@@ -14,8 +14,7 @@ int64_t mxsi_pass_ranks(const mxs_study_options *options, const mxsi_pass *pass,
   return options->ranks > 0 ? options->ranks : world;
 }
 
-/* ---- a pass ------------------------------------------------------------------------------------
- */
+/* ---- a pass ---------------------------------------------------------------------------------- */
 
 /* The error of a run, and which. */
 static mxs_status name_run(const mxsi_job *job,
@@ -73,8 +72,7 @@ mxs_status mxsi_pass_run(mxsi_job *job, const mxs_comm *group, const mxsi_pass *
   return status;
 }
 
-/* ---- the whole
- * ----------------------------------------------------------------------------------- */
+/* ---- the whole ------------------------------------------------------------------------------- */
 
 /* What is left of a pass. */
 static mxs_status add_pass(mxsi_job *job, const mxsi_pass *pass, const uint8_t *done) {

@@ -11,8 +11,7 @@
 
 static const char group_name[] = "table";
 
-/* ---- columns
- * --------------------------------------------------------------------------------------- */
+/* ---- columns --------------------------------------------------------------------------------- */
 
 static mxs_status grow(void **data, size_t size, int64_t count, int64_t *capacity) {
   void *larger = NULL;
@@ -84,8 +83,7 @@ void mxsi_table_clear(mxsi_table *table) {
   *table = (mxsi_table){0};
 }
 
-/* ---- CSV
- * ---------------------------------------------------------------------------------------------- */
+/* ---- CSV ------------------------------------------------------------------------------------- */
 
 /* In quotes where it has to be. */
 static int put_text(FILE *file, const char *text) {
@@ -136,8 +134,7 @@ static mxs_status write_csv(const mxsi_table *table, const char *path) {
   return MXS_OK;
 }
 
-/* ---- HDF5
- * --------------------------------------------------------------------------------------------- */
+/* ---- HDF5 ------------------------------------------------------------------------------------ */
 
 /* Texts of one length and their ends, one after the other, as HDF5 has them. */
 static mxs_status pack_texts(const mxsi_table *table,
@@ -234,8 +231,7 @@ static mxs_status write_hdf5(const mxs_comm *self,
   return status != MXS_OK ? status : closed;
 }
 
-/* ---- files
- * -------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 mxs_status mxsi_table_write_csv(const mxsi_table *table, const char *path) {
   char *temporary = NULL;

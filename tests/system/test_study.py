@@ -14,6 +14,7 @@ import numpy as np
 
 import harness
 import kills
+import test_terminal
 from harness import Case, Process
 
 TEXT = """title: a test, of two ranks
@@ -67,6 +68,10 @@ class Study(Case):
         self.outcome = self.run_ok("study", self.write(text), "-o", directory, *options, np=np, code=code, **more)
         return directory
 
+    @staticmethod
+    def reason(run):
+        return harness.summary(run)["reason"] if (run / "summary.json").exists() else None
+
     def assert_same(self, directory, expected=None, drop=(), note=""):
         left, right = results(table(expected or self.whole), drop), results(table(directory), drop)
         self.assertEqual(list(left[0]), list(right[0]))
@@ -76,8 +81,7 @@ class Study(Case):
     # ---- the table ---------------------------------------------------------------------------------
 
     def test_ranks_and_groups(self):
-        for np_, options in ((1, []), (2, []), (3, []), (2, ["--ranks", 1, "--at_once", 2]), (3, ["--ranks", 1, "--at_once", "max"]),
-                             (3, ["--ranks", 2])):
+        for np_, options in ((1, []), (3, []), (3, ["--ranks", 2]), (2, ["--ranks", 1, "--at_once", 2])):
             with self.subTest(np=np_, options=options):
                 directory = self.study(f"n{np_}{len(options)}", *options, "--quiet", np=np_)
                 self.assert_same(directory)
@@ -115,7 +119,7 @@ class Study(Case):
             summary = harness.summary(run / f"replica_{row['replica']}")
             for key in ("loss", "relative_residual", "test_error", "alpha", "step"):
                 self.assertEqual(float(row[key]), summary[key], key)
-            self.assertEqual(float(row["compute_s"]), summary["timings"]["compute"]["max"])
+            self.assertEqual(float(row["compute_s"]), summary["timings"]["compute"]["mean"])
             self.assertEqual((row["validation_loss"], row["certificate"], row["best_iteration"]), ("", "", ""))
             self.assertEqual(int(row["packed"]), len(harness.summary(run)["replicas"]))
 
@@ -173,6 +177,21 @@ class Study(Case):
             self.assertEqual([row["reason"] for row in rows], ["diverged", "target"] * 12)
         self.assertIn("12 diverged, 12 target", self.outcome.out)
 
+    def test_terminal(self):
+        """One line that is rewritten, and the last ones; in a file a line for each run."""
+        directory = self.dir / "study"
+        text = TEXT.replace("repeats: 5", "repeats: 2")
+        code, out, err = test_terminal.Terminal.on_terminal(self, harness.command(["study", self.write(text), "-o", directory], 0))
+        self.assertEqual((code, err), (0, ""), out)
+        lines = out.replace("\r\n", "\n").split("\n")
+        self.assertEqual(len(lines), 3, out)
+        updates = lines[1].split("\r")
+        self.assertEqual([piece.split()[0] for piece in updates if "points" in piece], ["0/24", "6/24", "12/24", "18/24", "24/24"])
+        shutil.rmtree(directory)
+        outcome = self.run_ok("study", self.write(text), "-o", directory, np=0)
+        self.assertEqual(len(outcome.out.splitlines()), 3 + 4, outcome.out)
+        self.assertNotIn("\r", outcome.out)
+
     # ---- stops and ends -----------------------------------------------------------------------------
 
     def test_kills(self):
@@ -193,14 +212,17 @@ class Study(Case):
         self.study(np=1)
         self.assert_same(directory)
         self.assertEqual(len(runs(directory)), RUNS, "every pass is the one that it was")
+        self.assertEqual(list(directory.glob("**/*.part.*")), [], "what was killed is swept away")
 
     def test_stop_file_and_signals(self):
-        for name, np_, options in (("STOP", 2, []), ("USR1", 2, []), ("groups", 3, ["--ranks", "1", "--at_once", "max"])):
+        passes = {run: i for i, run in enumerate(dict.fromkeys(row["run"] for row in table(self.whole)))}
+        groups = ["--ranks", "1", "--at_once", "max"]
+        for name, np_, options in (("STOP", 2, []), ("USR1", 2, []), ("STOP3", 3, groups), ("USR3", 3, groups)):
             directory = self.dir / name
             with self.subTest(name):
                 process = Process(["study", self.write(), "-o", directory, *options], np=np_, fault=SLOW)
                 self.assertTrue(process.wait_for(lambda: any(directory.glob("runs/*/summary.json"))))  # pylint: disable=cell-var-from-loop
-                if name == "STOP":
+                if name.startswith("STOP"):
                     (directory / "STOP").touch()
                 else:
                     process.signal(signal.SIGUSR1)
@@ -212,8 +234,22 @@ class Study(Case):
                 self.assertIn("missing", left)
                 self.assertIn("target", left)
                 self.assertTrue(all(row["loss"] == "" for row in table(directory) if row["reason"] != "target"))
+                for group in range(3 if options else 1):
+                    mine = [row for row in table(directory) if passes[row["run"]] % 3 == group]
+                    self.assertGreater(len({row["run"] for row in mine if row["reason"] != "target"}), 0, f"group {group} stopped too")
                 self.study(name, np=0)
                 self.assert_same(directory)
+
+    def test_signal_between_runs(self):
+        """After the last iteration of a run there is none that could ask."""
+        directory = self.dir / "study"
+        process = Process(["study", self.write(), "-o", directory], np=0, fault="sleep1000:rename=/summary.json:1")
+        self.assertTrue(process.wait_for(lambda: any(directory.glob("runs/*/summary.json.tmp.*"))))
+        process.signal(signal.SIGUSR1)
+        outcome = process.finish()
+        self.assertEqual(outcome.code, 75, str(outcome))
+        self.assertEqual(len(runs(directory)), 1)
+        self.assertEqual([row["reason"] for row in table(directory)].count("target"), POINTS // RUNS)
 
     def test_time_of_the_job(self):
         """The scheduler tells rank 0 when the job ends; the other groups have a rank 0 of their own."""
@@ -260,23 +296,23 @@ class Study(Case):
     # ---- errors -------------------------------------------------------------------------------------
 
     def test_damaged_problem(self):
-        """One group fails, the other stops; all leave with the same code, and the run is named."""
-        for np_, options in ((2, []), (3, ["--ranks", "1", "--at_once", "max"])):
-            with self.subTest(np=np_):
-                directory = self.dir / f"study{np_}"
-                shutil.copytree(self.whole, directory)
-                rows = table(directory)
-                last = directory / rows[-1]["run"]
-                problem = harness.summary(last) and re.search(r"problem: *'?([^'\n]+)", (last / "config.yaml").read_text())[1]
-                damaged = directory / "problems" / os.path.basename(problem)
-                for run in {row["run"] for row in rows[30:]}:
+        """One group fails, the others stop in the middle; all leave with the same code, and the run is named."""
+        groups = ["--ranks", "1", "--at_once", "max"]
+        for np_, repeat, options in ((2, 0, []), (3, 0, groups), (3, 1, groups)):
+            with self.subTest(np=np_, repeat=repeat):
+                directory = self.dir / f"study{np_}{repeat}"
+                shutil.copytree(self.whole, directory, symlinks=True)
+                bad = directory / table(directory)[30 + repeat]["run"]
+                damaged = directory / "problems" / os.path.basename(re.search(r"^problem: (.*\.h5)", (bad / "config.yaml").read_text(), re.M)[1])
+                for run in {row["run"] for row in table(directory)[30:]}:
                     shutil.rmtree(directory / run)
-                shutil.rmtree(directory / "points")
                 with open(damaged, "r+b") as file:
                     file.truncate(1500)
-                outcome = self.run_ok("study", self.write(), "-o", directory, *options, np=np_, code=65)
+                outcome = self.run_ok("study", self.write(), "-o", directory, *options, np=np_, code=65, fault="sleep20:MPI_Allreduce=500")
                 self.assertEqual(len(outcome.errors), 1, str(outcome))
-                self.assertRegex(outcome.errors[0], rf"{last.name} \(rank 2, .*#4\): .*{damaged.name}")
+                self.assertRegex(outcome.errors[0], rf"{bad.name} \(rank 2, .*#{repeat}\): .*{damaged.name}")
+                ended = [name for name in runs(directory) if self.reason(directory / "runs" / name) == "target"]
+                self.assertEqual(len(ended), RUNS // 2, "the others did not go on")
                 damaged.unlink()
                 self.study(directory.name, np=2)
                 self.assert_same(directory)
