@@ -89,3 +89,26 @@ mxs_status mxs_cli_script_write(const char *path, const char *text, int replace)
   }
   return MXS_OK;
 }
+
+mxs_status mxs_cli_script_set_word(mxs_cli_script *script, const char *start, const char *word) {
+  mxs_text text = {0};
+  mxs_status status = mxs_cli_script_word(&text, word);
+  if (status == MXS_OK)
+    status = mxs_cli_script_set(script, start, "%s%s", start, text.data);
+  mxs_release(&text.data);
+  return status;
+}
+
+mxs_status mxs_cli_script_set_program(mxs_cli_script *script) {
+  char path[4096];
+  mxs_text word = {0};
+  const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+  if (length <= 0)
+    return MXS_OK; /* the template looks for it on PATH */
+  path[length] = '\0';
+  mxs_status status = mxs_cli_script_word(&word, path);
+  if (status == MXS_OK)
+    status = mxs_cli_script_set(script, "program=", "program=${MXSENSE:-%s}", word.data);
+  mxs_release(&word.data);
+  return status;
+}

@@ -43,6 +43,14 @@ void mxs_cli_script_clear(mxs_cli_script *script);
 /** Append `word` as a word of a shell script that means just that. Local. */
 MXS_CHECKED mxs_status mxs_cli_script_word(mxs_text *text, const char *word);
 
+/** Replace the line that starts with `start` by it and `word`, as above. Local. */
+MXS_CHECKED mxs_status mxs_cli_script_set_word(mxs_cli_script *script,
+                                               const char *start,
+                                               const char *word);
+
+/** Let the script start this very program, unless MXSENSE names another. Local. */
+MXS_CHECKED mxs_status mxs_cli_script_set_program(mxs_cli_script *script);
+
 /** Write a script that can be run. Local. @retval MXS_ERR_CREATE it exists and `replace` is 0, or
  *  cannot be created  @retval MXS_ERR_IO */
 MXS_CHECKED mxs_status mxs_cli_script_write(const char *path, const char *text, int replace);

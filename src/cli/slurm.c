@@ -198,16 +198,6 @@ static mxs_status read_list(const mxs_cli_session *session, const char *path, in
 
 /* ---- the script ----------------------------------------------------------------------------- */
 
-/* "NAME=WORD" in the place of the line that starts with `start`, which is "NAME=". */
-static mxs_status set_word(mxs_cli_script *script, const char *start, const char *word) {
-  mxs_text text = {0};
-  mxs_status status = mxs_cli_script_word(&text, word);
-  if (status == MXS_OK)
-    status = mxs_cli_script_set(script, start, "%s%s", start, text.data);
-  mxs_release(&text.data);
-  return status;
-}
-
 static mxs_status add_setting(const mxs_table *table,
                               const slurm_fields *fields,
                               int option,
@@ -247,20 +237,6 @@ static mxs_status set_settings(mxs_cli_script *script,
   return status;
 }
 
-static mxs_status set_program(mxs_cli_script *script) {
-  char path[4096];
-  mxs_text word = {0};
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-  if (length <= 0)
-    return MXS_OK; /* the template looks for it on PATH */
-  path[length] = '\0';
-  mxs_status status = mxs_cli_script_word(&word, path);
-  if (status == MXS_OK)
-    status = mxs_cli_script_set(script, "program=", "program=${MXSENSE:-%s}", word.data);
-  mxs_release(&word.data);
-  return status;
-}
-
 static mxs_status set_resources(mxs_cli_script *script,
                                 const slurm_fields *fields,
                                 const request *job) {
@@ -295,14 +271,14 @@ static mxs_status set_directory(mxs_cli_script *script,
                                 const request *job) {
   const char *start = job->kind == KIND_ARRAY ? "parent=" : "directory=";
   if (fields->directory != NULL)
-    return set_word(script, start, fields->directory);
+    return mxs_cli_script_set_word(script, start, fields->directory);
   static const char ending[] = ".sbatch";
   const size_t length = strlen(fields->output);
   const size_t tail = sizeof ending - 1;
   const int ends = length > tail && strcmp(fields->output + length - tail, ending) == 0;
   char *path = NULL;
   MXS_TRY(mxs_text_format(&path, "%.*s-run", (int)(ends ? length - tail : length), fields->output));
-  const mxs_status status = set_word(script, start, path);
+  const mxs_status status = mxs_cli_script_set_word(script, start, path);
   mxs_release(&path);
   return status;
 }
@@ -317,13 +293,13 @@ static mxs_status fill_script(mxs_cli_script *script,
                                          [KIND_ARRAY] = {"array.sbatch", "array.sbatch"}};
   script->name = names[job->kind][fields->launcher == LAUNCHER_SRUN];
   MXS_TRY(set_resources(script, fields, job));
-  MXS_TRY(set_program(script));
+  MXS_TRY(mxs_cli_script_set_program(script));
   MXS_TRY(set_settings(script, table, args, fields));
   MXS_TRY(set_launcher(script, fields, job));
   MXS_TRY(set_directory(script, fields, job));
   if (job->kind != KIND_ARRAY)
     return MXS_OK;
-  MXS_TRY(set_word(script, "list=", fields->array));
+  MXS_TRY(mxs_cli_script_set_word(script, "list=", fields->array));
   return mxs_cli_script_set(script, "#SBATCH --array=", "#SBATCH --array=1-%lld",
                             (long long)job->array_tasks);
 }

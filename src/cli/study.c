@@ -214,18 +214,9 @@ static mxs_status probe_problem(const mxs_cli_session *session,
 
 /* ---- the script ----------------------------------------------------------------------------- */
 
-static mxs_status set_word(mxs_cli_script *script, const char *start, const char *word) {
-  mxs_text text = {0};
-  mxs_status status = mxs_cli_script_word(&text, word);
-  if (status == MXS_OK)
-    status = mxs_cli_script_set(script, start, "%s%s", start, text.data);
-  mxs_release(&text.data);
-  return status;
-}
-
 static mxs_status set_study(mxs_cli_script *script, const char *path) {
   char *whole = realpath(path, NULL);
-  const mxs_status status = set_word(script, "study=", whole != NULL ? whole : path);
+  const mxs_status status = mxs_cli_script_set_word(script, "study=", whole != NULL ? whole : path);
   free(whole);
   return status;
 }
@@ -246,20 +237,6 @@ static mxs_status set_options(mxs_cli_script *script, const mxs_cli_args *args) 
   if (status == MXS_OK)
     status = mxs_cli_script_set(script, "options=(", "%s)", words.data);
   mxs_release(&words.data);
-  return status;
-}
-
-static mxs_status set_program(mxs_cli_script *script) {
-  char path[4096];
-  mxs_text word = {0};
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-  if (length <= 0)
-    return MXS_OK; /* the template looks for it on PATH */
-  path[length] = '\0';
-  mxs_status status = mxs_cli_script_word(&word, path);
-  if (status == MXS_OK)
-    status = mxs_cli_script_set(script, "program=", "program=${MXSENSE:-%s}", word.data);
-  mxs_release(&word.data);
   return status;
 }
 
@@ -293,10 +270,10 @@ static mxs_status fill_script(mxs_cli_script *script,
                               const mxs_study_facts *facts) {
   script->name = "study.sbatch";
   MXS_TRY(set_resources(script, fields, facts));
-  MXS_TRY(set_program(script));
+  MXS_TRY(mxs_cli_script_set_program(script));
   MXS_TRY(set_study(script, args->operand[0]));
   MXS_TRY(set_options(script, args));
-  return set_word(script, "directory=", fields->output);
+  return mxs_cli_script_set_word(script, "directory=", fields->output);
 }
 
 static mxs_status write_script(const mxs_cli_args *args,

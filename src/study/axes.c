@@ -117,33 +117,24 @@ mxs_status mxsi_canonical(
 
 /* ---- nodes ---------------------------------------------------------------------------------- */
 
-size_t mxsi_line_of(const yaml_node_t *node) {
-  return node->start_mark.line + 1;
-}
-
-static int is_null(const yaml_node_t *node, const char *text) {
-  return node->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-         (text[0] == '\0' || strcmp(text, "~") == 0 || strcmp(text, "null") == 0);
-}
-
 mxs_status mxsi_scalar(const mxsi_source *source,
                        const char *key,
                        const yaml_node_t *node,
                        const char **text) {
   if (node == NULL || node->type != YAML_SCALAR_NODE)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s takes a single value here", source->path,
-                    node == NULL ? 0 : mxsi_line_of(node), key);
+                    node == NULL ? 0 : mxs_yaml_line(node), key);
   *text = (const char *)node->data.scalar.value;
   if (strlen(*text) != node->data.scalar.length)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s has a NUL in it", source->path,
-                    mxsi_line_of(node), key);
-  if (is_null(node, *text))
+                    mxs_yaml_line(node), key);
+  if (mxs_yaml_is_null(node))
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s has no value: give one or remove the line",
-                    source->path, mxsi_line_of(node), key);
+                    source->path, mxs_yaml_line(node), key);
   if (node->end_mark.line > node->start_mark.line)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: no key, but more text for %s of line %zu: keep it to one line",
-                    source->path, mxsi_line_of(node) + 1, key, mxsi_line_of(node));
+                    source->path, mxs_yaml_line(node) + 1, key, mxs_yaml_line(node));
   return MXS_OK;
 }
 
@@ -165,10 +156,10 @@ static mxs_status make_room(const mxsi_source *source,
                             mxsi_column *column) {
   if (count < 1)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s: the list is empty: give values", source->path,
-                    mxsi_line_of(node), column->key);
+                    mxs_yaml_line(node), column->key);
   if (count > MXSI_POINT_LIMIT)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s: more than %d values: make it shorter",
-                    source->path, mxsi_line_of(node), column->key, (int)MXSI_POINT_LIMIT);
+                    source->path, mxs_yaml_line(node), column->key, (int)MXSI_POINT_LIMIT);
   return mxs_alloc(count, sizeof *column->values, &column->values);
 }
 
@@ -181,7 +172,7 @@ static mxs_status add_value(const mxsi_source *source,
   const mxs_status status =
       mxsi_canonical(tables, column->scope, column->option, text, &column->values[column->count]);
   if (status == MXS_ERR_SETTINGS)
-    return mxs_fail(status, "%s:%zu: %s", source->path, mxsi_line_of(node), mxs_last_error());
+    return mxs_fail(status, "%s:%zu: %s", source->path, mxs_yaml_line(node), mxs_last_error());
   MXS_TRY(status);
   column->count++;
   column->texts = column->count;
@@ -257,15 +248,15 @@ static mxs_status merge_range_key(const mxsi_source *source,
     char suggestion[160];
     mxs_table_suggest(&range_table, name, suggestion, sizeof suggestion);
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: unknown %s '%.80s': %s", source->path,
-                    mxsi_line_of(key), range_table.noun, name, suggestion);
+                    mxs_yaml_line(key), range_table.noun, name, suggestion);
   }
   if (given[index]++)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s is given twice: remove one", source->path,
-                    mxsi_line_of(key), range_options[index].key);
+                    mxs_yaml_line(key), range_options[index].key);
   MXS_TRY(mxsi_scalar(source, range_options[index].key, value, &text));
   const mxs_status status = mxs_table_set(&range_table, out, index, text);
   return status == MXS_ERR_SETTINGS
-             ? mxs_fail(status, "%s:%zu: %s", source->path, mxsi_line_of(value), mxs_last_error())
+             ? mxs_fail(status, "%s:%zu: %s", source->path, mxs_yaml_line(value), mxs_last_error())
              : status;
 }
 
@@ -340,17 +331,17 @@ static mxs_status add_range(const mxsi_source *source,
   char text[64];
   if (!whole && type != MXS_OPTION_REAL && type != MXS_OPTION_REALS)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s: a range is for numbers: give a list",
-                    source->path, mxsi_line_of(node), column->key);
+                    source->path, mxs_yaml_line(node), column->key);
   MXS_TRY(make_room(source, node, r->count, column));
   for (int64_t i = 0; i < r->count; i++) {
     if (range_text(r, i, whole, text) != MXS_OK)
-      return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s: %s", source->path, mxsi_line_of(node),
+      return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s: %s", source->path, mxs_yaml_line(node),
                       column->key, mxs_last_error());
     MXS_TRY(add_value(source, tables, node, text, column));
     if (i > 0 && strcmp(column->values[i], column->values[i - 1]) == 0)
       return mxs_fail(MXS_ERR_SETTINGS,
                       "%s:%zu: %s: the range has %s twice: give a smaller count or a larger step",
-                      source->path, mxsi_line_of(node), column->key, column->values[i]);
+                      source->path, mxs_yaml_line(node), column->key, column->values[i]);
   }
   return MXS_OK;
 }
@@ -366,7 +357,7 @@ static mxs_status read_range(const mxsi_source *source,
     MXS_TRY(merge_range_key(source, pair, given, &r));
   const mxs_status status = check_range(given, &r);
   if (status != MXS_OK)
-    return mxs_fail(status, "%s:%zu: %s: %s", source->path, mxsi_line_of(node), column->key,
+    return mxs_fail(status, "%s:%zu: %s: %s", source->path, mxs_yaml_line(node), column->key,
                     mxs_last_error());
   return add_range(source, tables, node, &r, column);
 }
@@ -378,7 +369,7 @@ mxs_status mxsi_read_values(const mxsi_source *source,
   const char *text = "";
   if (node == NULL)
     return mxs_fail(MXS_ERR_SETTINGS, "%s: %s has no value: give one", source->path, column->key);
-  column->line = mxsi_line_of(node);
+  column->line = mxs_yaml_line(node);
   if (node->type == YAML_SEQUENCE_NODE)
     return read_list(source, tables, node, column);
   if (node->type == YAML_MAPPING_NODE)

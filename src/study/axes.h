@@ -3,9 +3,8 @@
 #ifndef MXS_STUDY_AXES_H
 #define MXS_STUDY_AXES_H
 
+#include "conf/yaml.h"
 #include "study/study_impl.h"
-
-#include <yaml.h>
 
 enum { MXSI_POINT_LIMIT = 100000, MXSI_PROBLEM_OPTIONS = 32 };
 
@@ -54,8 +53,6 @@ typedef struct mxsi_source {
   const char *path;
   yaml_document_t *document;
 } mxsi_source;
-
-size_t mxsi_line_of(const yaml_node_t *node);
 
 /** The text of a node that is a single value of the key. Local.
  *  @retval MXS_ERR_SETTINGS it is something else */

@@ -50,7 +50,7 @@ static mxs_status refuse_solve_key(const reader *r, const yaml_node_t *key, cons
   for (size_t i = 0; i < sizeof refused / sizeof refused[0]; i++)
     if (strcmp(name, refused[i][0]) == 0)
       return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: solve.%s: not in a study: %s", r->source.path,
-                      mxsi_line_of(key), name, refused[i][1]);
+                      mxs_yaml_line(key), name, refused[i][1]);
   return MXS_OK;
 }
 
@@ -63,7 +63,7 @@ static mxs_status find_key(const reader *r, mxsi_scope scope, const yaml_node_t 
     char suggestion[160];
     mxs_table_suggest(table, name, suggestion, sizeof suggestion);
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: unknown %s '%.80s': %s", r->source.path,
-                    mxsi_line_of(key), table->noun, name, suggestion);
+                    mxs_yaml_line(key), table->noun, name, suggestion);
   }
   return scope == MXSI_OF_SOLVE ? refuse_solve_key(r, key, table->options[*option].key) : MXS_OK;
 }
@@ -94,8 +94,8 @@ static mxs_status put_entry(reader *r,
   for (const yaml_node_pair_t *p = mapping->data.mapping.pairs.start; p < pair; p++)
     if (node_at(r, p->key) == r->entries.of[known].key)
       return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s is given twice, first on line %zu: remove one",
-                      r->source.path, mxsi_line_of(key), r->tables->of[scope].options[option].key,
-                      mxsi_line_of(r->entries.of[known].key));
+                      r->source.path, mxs_yaml_line(key), r->tables->of[scope].options[option].key,
+                      mxs_yaml_line(r->entries.of[known].key));
   r->entries.of[known] = new;
   return MXS_OK;
 }
@@ -126,7 +126,7 @@ static mxs_status put_problem(reader *r, const yaml_node_pair_t *pair, const yam
   if (value == NULL || value->type != YAML_SCALAR_NODE)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: problem: give keys of mxsense gen, or one problem file for all points",
-                    r->source.path, mxsi_line_of(node_at(r, pair->key)));
+                    r->source.path, mxs_yaml_line(node_at(r, pair->key)));
   MXS_TRY(mxsi_scalar(&r->source, "problem", value, &text));
   drop_scope(&r->entries, MXSI_OF_PROBLEM, -1);
   return put_entry(r, MXSI_OF_STUDY, pair, mapping);
@@ -142,14 +142,14 @@ static mxs_status put_pair(reader *r,
   MXS_TRY(find_key(r, MXSI_OF_STUDY, key, &option));
   if (of_a_size && (option == KEY_SIZE || option == KEY_SIZES))
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s: not inside of a size", r->source.path,
-                    mxsi_line_of(key), option == KEY_SIZE ? "size" : "sizes");
+                    mxs_yaml_line(key), option == KEY_SIZE ? "size" : "sizes");
   if (option == KEY_PROBLEM)
     return put_problem(r, pair, mapping);
   if (option != KEY_SOLVE)
     return put_entry(r, MXSI_OF_STUDY, pair, mapping);
   if (value == NULL || value->type != YAML_MAPPING_NODE)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: solve: give settings of mxsense solve below it",
-                    r->source.path, mxsi_line_of(key));
+                    r->source.path, mxs_yaml_line(key));
   return put_section(r, MXSI_OF_SOLVE, value);
 }
 
@@ -163,9 +163,9 @@ static mxs_status refuse_twice(const reader *r, const yaml_node_t *mapping) {
     MXS_TRY(find_key(r, MXSI_OF_STUDY, key, &option));
     if (lines[option] != 0)
       return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s is given twice, first on line %zu: remove one",
-                      r->source.path, mxsi_line_of(key),
+                      r->source.path, mxs_yaml_line(key),
                       r->tables->of[MXSI_OF_STUDY].options[option].key, lines[option]);
-    lines[option] = mxsi_line_of(key);
+    lines[option] = mxs_yaml_line(key);
   }
   return MXS_OK;
 }
@@ -186,7 +186,7 @@ static mxs_status set_top(reader *r, const entry *e) {
   MXS_TRY(mxsi_scalar(&r->source, table->options[e->option].key, e->value, &text));
   const mxs_status status = mxs_table_set(table, &r->tables->top, e->option, text);
   return status == MXS_ERR_SETTINGS ? mxs_fail(status, "%s:%zu: %s", r->source.path,
-                                               mxsi_line_of(e->value), mxs_last_error())
+                                               mxs_yaml_line(e->value), mxs_last_error())
                                     : status;
 }
 
@@ -199,7 +199,7 @@ static mxs_status set_title(reader *r, const entry *e) {
       return mxs_fail(MXS_ERR_SETTINGS,
                       "%s:%zu: title: has a control character in it: one line "
                       "of text is needed",
-                      r->source.path, mxsi_line_of(e->value));
+                      r->source.path, mxs_yaml_line(e->value));
   mxs_release(&study->title);
   return mxs_text_format(&study->title, "%s", text);
 }
@@ -210,7 +210,8 @@ static mxs_status set_problem_file(reader *r, const entry *e) {
   mxs_settings *settings = &r->tables->settings;
   const mxs_status status = mxs_settings_set(settings, "problem", text);
   if (status != MXS_OK)
-    return mxs_fail(status, "%s:%zu: %s", r->source.path, mxsi_line_of(e->value), mxs_last_error());
+    return mxs_fail(status, "%s:%zu: %s", r->source.path, mxs_yaml_line(e->value),
+                    mxs_last_error());
   mxs_release(&r->file.study->problem_file);
   return mxs_text_format(&r->file.study->problem_file, "%s", settings->problem);
 }
@@ -367,7 +368,7 @@ static mxs_status find_zipped(const reader *r, const yaml_node_t *node, int64_t 
                                  "like problem.rank, solve.k or ranks"
                                : "%s:%zu: zip: '%.80s' is a key of problem and of solve: write "
                                  "which one, like solve.seed",
-                  r->source.path, mxsi_line_of(node), name);
+                  r->source.path, mxs_yaml_line(node), name);
 }
 
 static mxs_status join_zipped(reader *r, const yaml_node_t *node, int64_t *first) {
@@ -380,12 +381,12 @@ static mxs_status join_zipped(reader *r, const yaml_node_t *node, int64_t *first
     used = used || (other != c && group[other] == c);
   if (used)
     return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: zip: %s comes twice: name it once", r->source.path,
-                    mxsi_line_of(node), study->column[c].name);
+                    mxs_yaml_line(node), study->column[c].name);
   if (*first >= 0 && study->column[c].count != study->column[*first].count)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: zip: %s has %lld values, and %s has %lld: what advances together "
                     "needs lists of the same length",
-                    r->source.path, mxsi_line_of(node), study->column[c].name,
+                    r->source.path, mxs_yaml_line(node), study->column[c].name,
                     (long long)study->column[c].count, study->column[*first].name,
                     (long long)study->column[*first].count);
   *first = *first < 0 ? c : *first;
@@ -407,7 +408,7 @@ static mxs_status read_zip(reader *r, const entry *e) {
   static const char form[] = "zip is a list of groups: zip: [[problem.rank, solve.k]]";
   const yaml_node_t *node = e->value;
   if (node == NULL || node->type != YAML_SEQUENCE_NODE)
-    return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s", r->source.path, mxsi_line_of(e->key), form);
+    return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s", r->source.path, mxs_yaml_line(e->key), form);
   for (const yaml_node_item_t *item = node->data.sequence.items.start;
        item < node->data.sequence.items.top; item++) {
     const yaml_node_t *group = node_at(r, *item);
@@ -415,7 +416,7 @@ static mxs_status read_zip(reader *r, const entry *e) {
     if (group->type != YAML_SEQUENCE_NODE ||
         group->data.sequence.items.top - group->data.sequence.items.start < 2)
       return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: %s, of two keys or more", r->source.path,
-                      mxsi_line_of(group), form);
+                      mxs_yaml_line(group), form);
     for (const yaml_node_item_t *key = group->data.sequence.items.start;
          key < group->data.sequence.items.top; key++)
       MXS_TRY(join_zipped(r, node_at(r, *key), &leader));
@@ -496,11 +497,11 @@ static mxs_status check_size(reader *r, const yaml_node_pair_t *pair, const char
   if (!is_size_name(*name))
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: sizes: '%.80s' is no name of a size: take letters, digits, _ and -",
-                    r->source.path, mxsi_line_of(key), *name);
+                    r->source.path, mxs_yaml_line(key), *name);
   if (value == NULL || value->type != YAML_MAPPING_NODE)
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: sizes: %s takes keys of the file: {problem: {n: 24}, repeats: 5}",
-                    r->source.path, mxsi_line_of(key), *name);
+                    r->source.path, mxs_yaml_line(key), *name);
   return MXS_OK;
 }
 
@@ -580,7 +581,7 @@ static mxs_status read_root(reader *r, const char *size) {
     return mxs_fail(MXS_ERR_SETTINGS,
                     "%s:%zu: not a study: write 'problem:' and 'solve:' with keys below them; "
                     "mxsense study --help shows one",
-                    r->source.path, root == NULL ? (size_t)1 : mxsi_line_of(root));
+                    r->source.path, root == NULL ? (size_t)1 : mxs_yaml_line(root));
   MXS_TRY(mxs_text_format(&r->file.study->title, "%s", r->source.path));
   MXS_TRY(mxs_table_defaults(&r->tables->of[MXSI_OF_STUDY], &r->tables->top));
   MXS_TRY(put_mapping(r, root, 0));
@@ -589,43 +590,12 @@ static mxs_status read_root(reader *r, const char *size) {
   return mxsi_study_expand(&r->file);
 }
 
-static mxs_status syntax_error(const yaml_parser_t *parser, const char *path) {
-  return mxs_fail(MXS_ERR_SETTINGS, "%s:%zu: not valid YAML: %s", path,
-                  parser->problem_mark.line + 1,
-                  parser->problem != NULL ? parser->problem : "unreadable");
-}
-
-static mxs_status expect_end(yaml_parser_t *parser, const char *path) {
-  yaml_document_t rest;
-  if (!yaml_parser_load(parser, &rest))
-    return syntax_error(parser, path);
-  const yaml_node_t *root = yaml_document_get_root_node(&rest);
-  const size_t line = root == NULL ? 0 : mxsi_line_of(root);
-  yaml_document_delete(&rest);
-  return line == 0
-             ? MXS_OK
-             : mxs_fail(MXS_ERR_SETTINGS,
-                        "%s:%zu: a second YAML document starts: use one file for each", path, line);
-}
-
-static mxs_status load(reader *r, yaml_parser_t *parser, const char *size) {
-  yaml_document_t document;
-  if (!yaml_parser_load(parser, &document))
-    return syntax_error(parser, r->source.path);
-  r->source.document = &document;
-  mxs_status status = read_root(r, size);
-  yaml_document_delete(&document);
-  return status == MXS_OK ? expect_end(parser, r->source.path) : status;
-}
-
 static mxs_status parse(reader *r, const char *size) {
-  yaml_parser_t parser;
-  if (!yaml_parser_initialize(&parser))
-    return mxs_fail(MXS_ERR_MEMORY, "%s: no memory for the YAML parser", r->source.path);
-  yaml_parser_set_encoding(&parser, YAML_UTF8_ENCODING);
-  yaml_parser_set_input_string(&parser, (const unsigned char *)r->text, r->length);
-  const mxs_status status = load(r, &parser, size);
-  yaml_parser_delete(&parser);
+  yaml_document_t document;
+  MXS_TRY(mxs_yaml_load(r->source.path, r->text, r->length, &document));
+  r->source.document = &document;
+  const mxs_status status = read_root(r, size);
+  yaml_document_delete(&document);
   return status;
 }
 
