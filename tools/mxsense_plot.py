@@ -74,7 +74,7 @@ def number(value):
     if isinstance(value, (str, bytes)):
         return str(value)
     if value == 0 or 1e-2 <= abs(value) < 1e5:
-        return f"{value:.4g}"
+        return str(int(value)) if value == int(value) else f"{value:.4g}"
     mantissa, exponent = f"{value:.3e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".")
     return f"{mantissa}e{int(exponent)}"

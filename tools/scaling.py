@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Strong and weak scaling from a study's table: efficiency, phases, and a model of latency and bandwidth beside them."""
+"""Scaling in ranks and measurements from a study's table: efficiency, phases, a model of latency and bandwidth beside them."""
 import argparse
 import csv
 import math
@@ -92,7 +92,7 @@ def medians(rows):
 
 def kind_of(rows):
     if len({row["ranks_used"] for row in rows}) < 2:
-        return "one rank count"
+        return "measurement"
     if len({row["measurements"] for row in rows}) == 1:
         return "strong"
     shares = [row["measurements"] / row["ranks_used"] for row in rows]

@@ -73,7 +73,7 @@ class Scaling(Case):
 
     def test_network_that_is_given(self):
         rows = self.rows([row_of(1, 1000, 20)], "--latency", "1e-3", "--bandwidth", "1e9")
-        self.assertEqual(rows[0]["kind"], "one rank count")
+        self.assertEqual(rows[0]["kind"], "measurement")
         self.assertIn("1e+03 us a level, 1 GB/s (as given)", self.text)
 
     def test_series_apart(self):
