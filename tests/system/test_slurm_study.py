@@ -15,7 +15,7 @@ solve:
   k: [3, 5]
   alpha: [1e-1, 1e-2]
   max_iterations: 60
-repeats: 4
+repeats: 8
 """
 SLOW = "sleep15:MPI_Allreduce=500"
 
@@ -64,17 +64,18 @@ class StudyJobs(Case):
         self.assertEqual(rows(self.slurm.scratch / name), rows(whole))
 
     def test_array(self):
-        """The ranks of a task are killed; it is submitted again."""
+        """The ranks of a task are killed three times, and it is submitted again each time: 64 points."""
         array = self.submit("array", "--no-requeue")
-        array.wait_for(lambda: self.ended("array") >= 2, "two passes")
-        struck = self.ranks("array", "1/2")
-        self.assertTrue(struck)
-        kills.end(struck)
-        array.wait_for(lambda: all(record["JobState"] in cluster.ENDED for record in array.records()), "its end")
-        codes = {record["ArrayTaskId"]: record["JobState"] for record in array.records()}
-        self.assertEqual(codes, {"1": "FAILED", "2": "COMPLETED"})
-        self.run_ok("study", "--collect", "-o", self.slurm.scratch / "array", np=0, code=75)
-        self.submit("array", "--array=1", rules="").wait()
+        for strike in range(3):
+            ended = self.ended("array")
+            array.wait_for(lambda before=ended: self.ended("array") > before and self.ranks("array", "1/2"), "a pass and the next one")
+            kills.end(self.ranks("array", "1/2"))
+            array.wait_for(lambda job=array: all(record["JobState"] in cluster.ENDED for record in job.records()), "its end")
+            states = {record["ArrayTaskId"]: record["JobState"] for record in array.records()}
+            self.assertEqual(states, {"1": "FAILED", "2": "COMPLETED"} if strike == 0 else {"1": "FAILED"})
+            self.run_ok("study", "--collect", "-o", self.slurm.scratch / "array", np=0, code=75)
+            array = self.submit("array", "--array=1", "--no-requeue", rules=SLOW if strike < 2 else "")
+        array.wait()
         self.assert_same("array")
 
     def test_requeue(self):
