@@ -1,4 +1,5 @@
 #include "base/text.h"
+#include "run/run.h"
 #include "run/rundir_impl.h"
 
 #include <errno.h>
@@ -96,6 +97,10 @@ const char *mxsi_owner_is_gone(const mxsi_owner *owner) {
   if (started != 0 && owner->started != 0 && started != owner->started)
     return "its process is gone, and another one has its number";
   return NULL;
+}
+
+int mxs_run_process_is_gone(long pid) {
+  return mxsi_owner_is_gone(&(mxsi_owner){.pid = pid}) != NULL;
 }
 
 mxs_status mxsi_record_text(const mxsi_record *record, char **text) {

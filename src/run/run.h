@@ -53,6 +53,9 @@ MXS_CHECKED mxs_status mxs_run_solve_part(MPI_Comm comm,
 /** Whether a signal asked this process to stop; for ever, once it did. Local. */
 int mxs_run_stop_wanted(void);
 
+/** Whether a process of this host has ended, also where nobody has asked for its end yet. Local. */
+int mxs_run_process_is_gone(long pid);
+
 /** Seconds until a job that began at mxs_clock() `began` has to end, by its max_walltime (NaN: by
  *  the scheduler, as far as rank 0 was told); INFINITY: it need not. Local. */
 double mxs_run_time_left(double max_walltime, double began);

@@ -1,10 +1,10 @@
 #include "base/text.h"
+#include "run/run.h"
 #include "store/store.h"
 #include "study/execute.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -64,7 +64,7 @@ static int is_abandoned(const char *folder, const char *name) {
   find_host(host);
   const size_t length = strlen(host);
   if (strncmp(end + 1, host, length) == 0 && (end[1 + length] == '\0' || end[1 + length] == '.'))
-    return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+    return mxs_run_process_is_gone(pid);
   if (mxs_text_format(&path, "%s/%s", folder, name) != MXS_OK)
     return 0;
   const int old = stat(path, &info) == 0 && difftime(time(NULL), info.st_mtime) > abandoned_s;

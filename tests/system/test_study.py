@@ -6,6 +6,8 @@ import random
 import re
 import shutil
 import signal
+import socket
+import subprocess
 import time
 import unittest
 
@@ -260,6 +262,19 @@ class Study(Case):
         self.assertLess(len([row for row in table(directory) if row["reason"] == "target"]), POINTS)
         self.study(np=2)
         self.assert_same(directory)
+
+    def test_what_was_left_behind(self):
+        """Of a process that has ended it is swept away, although nobody has asked for its end yet; not of one that lives."""
+        directory = self.dir / "study"
+        self.run_ok("study", self.write(), "-o", directory, "--part", "1/10", np=0)
+        with subprocess.Popen(["true"]) as ended, subprocess.Popen(["sleep", "60"]) as living:
+            os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+            names = [directory / f"problems/x.h5.part.{process.pid}.{socket.gethostname()}.tmp" for process in (ended, living)]
+            for name in names:
+                name.touch()
+            self.run_ok("study", self.write(), "-o", directory, "--part", "1/10", np=0)
+            living.kill()
+        self.assertEqual([name.exists() for name in names], [False, True])
 
     def test_parts(self):
         directory = self.dir / "study"
