@@ -34,10 +34,6 @@ MXS_CHECKED mxs_status mxs_cli_script_set(mxs_cli_script *script,
                                           const char *format,
                                           ...) MXS_PRINTF(3, 4);
 
-/** The script, released with mxs_release(). Local. @retval MXS_ERR_INTERNAL the template has no
- *  such line */
-MXS_CHECKED mxs_status mxs_cli_script_text(const mxs_cli_script *script, char **text);
-
 void mxs_cli_script_clear(mxs_cli_script *script);
 
 /** Append `word` as a word of a shell script that means just that. Local. */
@@ -51,8 +47,25 @@ MXS_CHECKED mxs_status mxs_cli_script_set_word(mxs_cli_script *script,
 /** Let the script start this very program, unless MXSENSE names another. Local. */
 MXS_CHECKED mxs_status mxs_cli_script_set_program(mxs_cli_script *script);
 
-/** Write a script that can be run. Local. @retval MXS_ERR_CREATE it exists and `replace` is 0, or
- *  cannot be created  @retval MXS_ERR_IO */
-MXS_CHECKED mxs_status mxs_cli_script_write(const char *path, const char *text, int replace);
+/** Time limit of a job: whole minutes, and how many seconds before their end it is told. */
+typedef struct mxs_cli_limit {
+  int64_t minutes, lead_s;
+} mxs_cli_limit;
+
+mxs_cli_limit mxs_cli_script_limit(double seconds);
+
+/** Set --time and --signal; `target`: "" tells the ranks, "B:" the script. Local. */
+MXS_CHECKED mxs_status mxs_cli_script_set_limit(mxs_cli_script *script,
+                                                const mxs_cli_limit *limit,
+                                                const char *target);
+
+/** Let mpirun leave ranks of several threads more than a core each. Local. */
+MXS_CHECKED mxs_status mxs_cli_script_set_threads(mxs_cli_script *script, int64_t threads);
+
+/** Write a script that can be run. Local. @retval MXS_ERR_INTERNAL the template has no such line
+ *  @retval MXS_ERR_CREATE it exists and `replace` is 0, or cannot be created  @retval MXS_ERR_IO */
+MXS_CHECKED mxs_status mxs_cli_script_write(const mxs_cli_script *script,
+                                            const char *path,
+                                            int replace);
 
 #endif

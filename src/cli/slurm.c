@@ -32,7 +32,7 @@ static const char after[] =
     "those of jobs/ with some lines replaced, and are meant to be read and edited; options of\n"
     "sbatch (--partition, --account, ...) go on its command line or into the script.\n";
 
-enum { LAUNCHER_MPIRUN, LAUNCHER_SRUN, MINUTE = 60, LEAD_S = 300, MOST_LIST_OPTIONS = 128 };
+enum { LAUNCHER_MPIRUN, LAUNCHER_SRUN, MINUTE = 60, MOST_LIST_OPTIONS = 128 };
 
 static const double rank_overhead_bytes = 2e8; /* program, MPI and HDF5, with their buffers */
 static const double memory_reserve = 1.2, time_reserve = 1.1;
@@ -92,7 +92,8 @@ typedef enum job_kind { KIND_SINGLE, KIND_CHAIN, KIND_ARRAY } job_kind;
 typedef struct request {
   job_kind kind;
   int64_t tasks; /* of a node */
-  int64_t minutes, lead_s, memory_mb;
+  int64_t memory_mb;
+  mxs_cli_limit limit;
   double iteration_s, total_s;
   int64_t array_tasks;
 } request;
@@ -120,12 +121,11 @@ static mxs_status plan_job(const mxs_cli_session *session,
   MXS_TRY(mxs_cli_plan_time(session, &plan, &model));
   const double rank_bytes = memory_reserve * plan.memory_bytes + rank_overhead_bytes;
   out->memory_mb = (int64_t)ceil((double)out->tasks * rank_bytes / (double)(1 << 20));
-  out->minutes = (int64_t)fmax(1.0, ceil(fields->time_s / MINUTE)); /* 0 would be no limit */
-  out->lead_s = out->minutes * MINUTE / 4 < LEAD_S ? out->minutes * MINUTE / 4 : LEAD_S;
+  out->limit = mxs_cli_script_limit(fields->time_s);
   out->iteration_s = model.seconds;
   out->total_s = model.seconds * (double)mxs_settings_iterations(&fields->settings);
-  const int fits =
-      time_reserve * out->total_s + (double)out->lead_s <= (double)(out->minutes * MINUTE);
+  const int fits = time_reserve * out->total_s + (double)out->limit.lead_s <=
+                   (double)(out->limit.minutes * MINUTE);
   if (fields->array != NULL)
     out->kind = KIND_ARRAY;
   else
@@ -240,18 +240,14 @@ static mxs_status set_settings(mxs_cli_script *script,
 static mxs_status set_resources(mxs_cli_script *script,
                                 const slurm_fields *fields,
                                 const request *job) {
-  const long long hours = (long long)(job->minutes / 60);
   const int to_ranks = job->kind == KIND_SINGLE && fields->launcher == LAUNCHER_SRUN;
   MXS_TRY(mxs_cli_script_set(
       script, "#SBATCH --ntasks=",
       "#SBATCH --nodes=%lld\n#SBATCH --ntasks-per-node=%lld\n#SBATCH --cpus-per-task=%lld",
       (long long)fields->nodes, (long long)job->tasks, (long long)fields->settings.threads));
-  MXS_TRY(mxs_cli_script_set(script, "#SBATCH --time=", "#SBATCH --time=%lld-%02lld:%02lld:00",
-                             hours / 24, hours % 24, (long long)(job->minutes % 60)));
   MXS_TRY(mxs_cli_script_set(script, "##SBATCH --mem=", "#SBATCH --mem=%lldM",
                              (long long)job->memory_mb));
-  return mxs_cli_script_set(script, "#SBATCH --signal=", "#SBATCH --signal=%sUSR1@%lld",
-                            to_ranks ? "" : "B:", (long long)job->lead_s);
+  return mxs_cli_script_set_limit(script, &job->limit, to_ranks ? "" : "B:");
 }
 
 /* The text for a launcher that is not the template's own. */
@@ -260,10 +256,9 @@ static mxs_status set_launcher(mxs_cli_script *script,
                                const request *job) {
   if (fields->launcher == LAUNCHER_SRUN && job->kind != KIND_SINGLE)
     return mxs_cli_script_set(script, "launch=", "launch=(srun --mpi=pmix --wait=60)");
-  if (fields->launcher == LAUNCHER_MPIRUN && fields->settings.threads > 1)
-    return mxs_cli_script_set(script,
-                              "launch=", "launch=(mpirun -np \"$SLURM_NTASKS\" --bind-to none)");
-  return MXS_OK;
+  return fields->launcher == LAUNCHER_MPIRUN
+             ? mxs_cli_script_set_threads(script, fields->settings.threads)
+             : MXS_OK;
 }
 
 static mxs_status set_directory(mxs_cli_script *script,
@@ -309,13 +304,9 @@ static mxs_status write_script(const mxs_table *table,
                                const slurm_fields *fields,
                                const request *job) {
   mxs_cli_script script = {.count = 0};
-  char *text = NULL;
   mxs_status status = fill_script(&script, table, args, fields, job);
   if (status == MXS_OK)
-    status = mxs_cli_script_text(&script, &text);
-  if (status == MXS_OK)
-    status = mxs_cli_script_write(fields->output, text, fields->force);
-  mxs_release(&text);
+    status = mxs_cli_script_write(&script, fields->output, fields->force);
   mxs_cli_script_clear(&script);
   return status;
 }
@@ -338,7 +329,7 @@ static void report(const mxs_cli_session *session, const slurm_fields *fields, c
     mxs_cli_print(session, " of %lld tasks", (long long)job->array_tasks);
   mxs_cli_print(session, ", nodes %lld, ranks per node %lld, ", (long long)fields->nodes,
                 (long long)job->tasks);
-  print_span(session, (double)(job->minutes * MINUTE));
+  print_span(session, (double)(job->limit.minutes * MINUTE));
   mxs_cli_print(session, "\nmemory      ");
   mxs_cli_print_size(session, (double)job->memory_mb * (double)(1 << 20));
   mxs_cli_print(session, " per node\ntime        about ");
@@ -348,7 +339,8 @@ static void report(const mxs_cli_session *session, const slurm_fields *fields, c
   mxs_cli_print(session, " for all %lld, where the tolerance does not end it before\n",
                 (long long)mxs_settings_iterations(&fields->settings));
   mxs_cli_print(session, "submit      sbatch %s\n", fields->output);
-  if (job->kind == KIND_ARRAY && job->total_s * time_reserve > (double)(job->minutes * MINUTE))
+  if (job->kind == KIND_ARRAY &&
+      job->total_s * time_reserve > (double)(job->limit.minutes * MINUTE))
     mxs_cli_warning(session, "a task may need more than its time: submit the array again then, and "
                              "unfinished tasks go on");
 }

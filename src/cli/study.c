@@ -53,8 +53,6 @@ static const char after[] =
     "Signals: SIGUSR1, SIGTERM or a file DIR/STOP: the solves that run stop with a checkpoint.\n"
     "With --part all parts obey DIR/STOP, and it stays until you remove it.\n";
 
-enum { MINUTE = 60, LEAD_S = 300 };
-
 typedef struct study_fields {
   char *output, *size, *part, *script;
   int plan, collect, quiet, force;
@@ -243,8 +241,7 @@ static mxs_status set_options(mxs_cli_script *script, const mxs_cli_args *args) 
 static mxs_status set_resources(mxs_cli_script *script,
                                 const study_fields *fields,
                                 const mxs_study_facts *facts) {
-  const long long minutes = (long long)fmax(1.0, ceil(fields->time_s / MINUTE));
-  const long long lead = minutes * MINUTE / 4 < LEAD_S ? minutes * MINUTE / 4 : LEAD_S;
+  const mxs_cli_limit limit = mxs_cli_script_limit(fields->time_s);
   const int64_t wanted = facts->ranks > 0 ? facts->ranks : 1;
   const int64_t ranks = fields->ranks > 0 ? fields->ranks : wanted;
   if (ranks < facts->ranks)
@@ -255,12 +252,8 @@ static mxs_status set_resources(mxs_cli_script *script,
   MXS_TRY(mxs_cli_script_set(
       script, "#SBATCH --ntasks=", "#SBATCH --ntasks=%lld\n#SBATCH --cpus-per-task=%lld",
       (long long)ranks, (long long)facts->threads));
-  MXS_TRY(mxs_cli_script_set(script, "#SBATCH --time=", "#SBATCH --time=%lld-%02lld:%02lld:00",
-                             minutes / 1440, minutes / 60 % 24, minutes % 60));
-  MXS_TRY(mxs_cli_script_set(script, "#SBATCH --signal=", "#SBATCH --signal=B:USR1@%lld", lead));
-  if (facts->threads > 1)
-    MXS_TRY(mxs_cli_script_set(script,
-                               "launch=", "launch=(mpirun -np \"$SLURM_NTASKS\" --bind-to none)"));
+  MXS_TRY(mxs_cli_script_set_limit(script, &limit, "B:"));
+  MXS_TRY(mxs_cli_script_set_threads(script, facts->threads));
   return mxs_cli_script_set(script, "parts=", "parts=%lld", (long long)fields->parts);
 }
 
@@ -280,13 +273,9 @@ static mxs_status write_script(const mxs_cli_args *args,
                                const study_fields *fields,
                                const mxs_study_facts *facts) {
   mxs_cli_script script = {.count = 0};
-  char *text = NULL;
   mxs_status status = fill_script(&script, args, fields, facts);
   if (status == MXS_OK)
-    status = mxs_cli_script_text(&script, &text);
-  if (status == MXS_OK)
-    status = mxs_cli_script_write(fields->script, text, fields->force);
-  mxs_release(&text);
+    status = mxs_cli_script_write(&script, fields->script, fields->force);
   mxs_cli_script_clear(&script);
   return status;
 }

@@ -48,7 +48,7 @@ mxs_status mxsi_study_plant(const mxs_comm *comm,
                             const mxsi_point *point,
                             const char *path) {
   mxs_planting planting;
-  int there = comm->rank == 0 && access(path, F_OK) == 0;
+  int there = comm->rank == 0 && mxsi_place_has(path);
   mxs_comm_bcast(comm, &there, sizeof there, 0);
   if (there)
     return MXS_OK;

@@ -233,16 +233,20 @@ static mxs_status write_hdf5(const mxs_comm *self,
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-mxs_status mxsi_table_write_csv(const mxsi_table *table, const char *path) {
-  char *temporary = NULL;
-  MXS_TRY(mxsi_place_temporary(path, &temporary));
-  mxs_status status = write_csv(table, temporary);
+/* Publish a temporary file that was written with `status`; its name is released. */
+static mxs_status settle(mxs_status status, char *temporary, const char *path) {
   if (status == MXS_OK)
     status = mxsi_place_publish(temporary, path);
   else
     (void)unlink(temporary);
   mxs_release(&temporary);
   return status;
+}
+
+mxs_status mxsi_table_write_csv(const mxsi_table *table, const char *path) {
+  char *temporary = NULL;
+  MXS_TRY(mxsi_place_temporary(path, &temporary));
+  return settle(write_csv(table, temporary), temporary, path);
 }
 
 mxs_status mxsi_table_write_hdf5(const mxsi_table *table, const char *title, const char *path) {
@@ -254,10 +258,5 @@ mxs_status mxsi_table_write_hdf5(const mxsi_table *table, const char *title, con
   if (status == MXS_OK)
     status = write_hdf5(self, table, title, temporary);
   mxs_comm_destroy(&self);
-  if (status == MXS_OK)
-    status = mxsi_place_publish(temporary, path);
-  else
-    (void)unlink(temporary);
-  mxs_release(&temporary);
-  return status;
+  return settle(status, temporary, path);
 }
