@@ -96,20 +96,24 @@ static uint64_t digest_problem(const char *path) {
   return digest;
 }
 
-mxs_status mxs_cli_same(const mxs_cli_session *session,
-                        const mxs_settings *settings,
-                        const char *dir) {
+mxs_status mxs_cli_same_line(const mxs_cli_session *session, const char *line) {
   const char *kernel = mxs_la_blas_kernel();
   MXS_TRY(mxs_comm_same(session->comm, digest_build(), "build of mxsense",
                         "start one binary on all ranks"));
   MXS_TRY(mxs_comm_same(session->comm, mxs_hash64(kernel, strlen(kernel), DIGEST_KERNEL),
                         "BLAS kernel", "set OPENBLAS_CORETYPE to one that all nodes have"));
+  return mxs_comm_same(session->comm, mxs_hash64(line, strlen(line), DIGEST_SETTINGS),
+                       "command line", "start all ranks with the same one");
+}
+
+mxs_status mxs_cli_same(const mxs_cli_session *session,
+                        const mxs_settings *settings,
+                        const char *dir) {
   char *echo = NULL;
   MXS_TRY(mxs_comm_agree(session->comm, mxs_settings_echo(settings, &echo)));
-  const uint64_t digest = mxs_hash64(echo, strlen(echo), DIGEST_SETTINGS);
+  const mxs_status status = mxs_cli_same_line(session, echo);
   mxs_release(&echo);
-  MXS_TRY(
-      mxs_comm_same(session->comm, digest, "command line", "start all ranks with the same one"));
+  MXS_TRY(status);
   MXS_TRY(mxs_comm_same(session->comm, digest_problem(settings->problem),
                         "file under the name of the problem", "give one that all hosts share"));
   return dir == NULL ? MXS_OK

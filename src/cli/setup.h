@@ -27,6 +27,11 @@ MXS_CHECKED mxs_status mxs_cli_early_settings(const mxs_table *table,
                                               const mxs_cli_args *args,
                                               void *fields);
 
+/** Compare build, BLAS kernel and command line, as text of what it sets, over the ranks.
+ * Collective.
+ *  @retval MXS_ERR_MISMATCH they differ */
+MXS_CHECKED mxs_status mxs_cli_same_line(const mxs_cli_session *session, const char *line);
+
 /** Compare build, BLAS kernel, settings and directory over the ranks. Collective. @retval
  *  MXS_ERR_MISMATCH they differ */
 MXS_CHECKED mxs_status mxs_cli_same(const mxs_cli_session *session,

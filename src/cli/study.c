@@ -323,22 +323,23 @@ static mxs_status collect(const mxs_cli_session *session,
   return MXS_OK;
 }
 
-static mxs_status run(const mxs_cli_session *session,
-                      const mxs_study *study,
-                      const study_fields *fields,
-                      int *code) {
+static mxs_status run(const mxs_study *study, const study_fields *fields, int *code) {
   mxs_study_options how = {.dir = fields->output,
                            .ranks = fields->ranks,
                            .at_once = fields->at_once,
                            .quiet = fields->quiet};
-  mxs_settings settings;
   MXS_TRY(parse_part(fields->part, &how));
-  mxs_status status = mxs_comm_agree(session->comm, mxs_settings_defaults(&settings));
-  if (status == MXS_OK)
-    status = mxs_cli_same(session, &settings, fields->output);
-  mxs_settings_clear(&settings);
-  MXS_TRY(status);
   return mxs_study_run(MPI_COMM_WORLD, study, &how, code);
+}
+
+/* What ranks do together follows from their options. */
+static mxs_status same(const mxs_cli_session *session, const study_fields *fields) {
+  mxs_text line = {0};
+  mxs_status status = mxs_comm_agree(session->comm, mxs_table_echo(&table, fields, &line));
+  if (status == MXS_OK)
+    status = mxs_cli_same_line(session, line.data);
+  mxs_release(&line.data);
+  return status;
 }
 
 static mxs_status act(const mxs_cli_session *session,
@@ -346,6 +347,7 @@ static mxs_status act(const mxs_cli_session *session,
                       const study_fields *fields,
                       int *code) {
   mxs_study *study = NULL;
+  MXS_TRY(same(session, fields));
   mxs_status status = read_study(session, args, fields, &study);
   if (status == MXS_OK && fields->plan)
     status = print_plan(session, study);
@@ -354,7 +356,7 @@ static mxs_status act(const mxs_cli_session *session,
   else if (status == MXS_OK && fields->collect)
     status = collect(session, study, fields, code);
   else if (status == MXS_OK)
-    status = run(session, study, fields, code);
+    status = run(study, fields, code);
   mxs_study_destroy(&study);
   return status;
 }

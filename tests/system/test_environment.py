@@ -168,6 +168,14 @@ class Environment(Case):
         self.mismatch("files", *commands)
 
     @fault(32)
+    def test_two_studies(self):
+        """Ranks that would form other groups, or solve other parts, never meet again."""
+        (self.dir / "s.yaml").write_text("problem: {n: 6, rank: 1, rho: 4}\nsolve: {method: gd, k: [1, 2], max_iterations: 3}\npack: off\n")
+        command = [harness.PROGRAM, "study", self.dir / "s.yaml", "-o", self.dir / "study"]
+        for options in (["--ranks", "1", "--at_once", "max"], ["--part", "1/2"], ["--plan"]):
+            self.assertIn("command line", self.mismatch("study", command, [*command, *options]))
+
+    @fault(32)
     def test_two_builds(self):
         commit = re.search(r"(?m)^commit\s+(\w+)", self.run_ok("--version", np=0).out).group(1)
         if commit == "unknown":
