@@ -313,6 +313,9 @@ static void wrong_guesses(void **state) {
   /* And then all are: what was read for nothing is in nobody's way. */
   for (int64_t t = 0; t < 20; t++)
     assert_true(visit(p, t, t + 1));
+  /* A taker that is ahead of the reader leaves it guesses that come too late. Nothing moves while
+   * wait_for() waits, so they must go first: one that nobody foresaw makes room. */
+  assert_true(visit(p, PIECES - 1, -1));
   const int64_t before = mxsi_pieces_get_info(p).reads_ahead;
   for (int64_t t = 20; t < PIECES; t++) {
     assert_true(visit(p, t, (t + 1) % PIECES));
